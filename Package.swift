@@ -1,0 +1,114 @@
+// swift-tools-version: 6.2
+// Godwit: one target per module of Docs/Architecture.md, dependencies running downward only.
+
+import PackageDescription
+
+/// The settings every Swift target is built with: language mode 6, no implicit unsafe code, and
+/// no warning left to read.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableExperimentalFeature("Lifetimes"),
+]
+
+/// Tests reach into C buffers and processes freely; they keep every other setting.
+let testing: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .treatAllWarnings(as: .error),
+  .enableUpcomingFeature("ExistentialAny"),
+]
+
+let argumentParser = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+
+let package = Package(
+  name: "godwit",
+  products: [
+    .executable(name: "godwit", targets: ["godwit"]),
+    .library(name: "GodwitWire", targets: ["Wire"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+  ],
+  targets: [
+    // The command line.
+    .executableTarget(
+      name: "godwit",
+      dependencies: [
+        "Endpoints", "CheckpointStore", "QMP", "Wire", "JSON", "DemoGuest", argumentParser,
+      ],
+      swiftSettings: strict),
+
+    // What holds a machine, as adapters to the two engines.
+    .target(
+      name: "Endpoints",
+      dependencies: [
+        "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "Transport", "Wire", "JSON",
+      ],
+      swiftSettings: strict),
+
+    // The two engines and the decisions they carry out.
+    .target(
+      name: "MigrationEngine", dependencies: ["MigrationCore", "Transport", "Wire"],
+      swiftSettings: strict),
+    .target(name: "MigrationCore", dependencies: ["Wire"], swiftSettings: strict),
+
+    // Pages, manifests, catalogue.
+    .target(
+      name: "CheckpointStore",
+      dependencies: ["JSON", "CLinux", "COpenSSL", "CZstd", "CLZ4", grdb],
+      swiftSettings: strict),
+
+    // Control and channels.
+    .target(name: "QMP", dependencies: ["JSON", "Transport"], swiftSettings: strict),
+    .target(name: "Transport", dependencies: ["CLinux"], swiftSettings: strict),
+
+    // QEMU's format, and the notation of its descriptions.
+    .target(name: "Wire", dependencies: ["JSON", "CZlib"], swiftSettings: strict),
+    .target(name: "JSON", swiftSettings: strict),
+
+    // The guest that the demonstration and the tests run.
+    .target(name: "DemoGuest", swiftSettings: strict),
+
+    // Header-only C: kernel interfaces that Glibc does not show to Swift, and system libraries.
+    .target(name: "CLinux"),
+    .systemLibrary(
+      name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
+    // Tests, one target per module, and the real thing.
+    .target(
+      name: "QEMULab", dependencies: ["DemoGuest", "QMP", "JSON"], path: "Tests/QEMULab",
+      swiftSettings: testing),
+    .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: testing),
+    .testTarget(
+      name: "WireTests", dependencies: ["Wire", "JSON"], exclude: ["Fixtures"],
+      swiftSettings: testing),
+    .testTarget(name: "TransportTests", dependencies: ["Transport"], swiftSettings: testing),
+    .testTarget(name: "QMPTests", dependencies: ["QMP", "JSON"], swiftSettings: testing),
+    .testTarget(
+      name: "CheckpointStoreTests", dependencies: ["CheckpointStore"], swiftSettings: testing),
+    .testTarget(
+      name: "MigrationCoreTests", dependencies: ["MigrationCore", "Wire"],
+      swiftSettings: testing),
+    .testTarget(
+      name: "MigrationEngineTests", dependencies: ["MigrationEngine", "MigrationCore", "Wire"],
+      swiftSettings: testing),
+    .testTarget(
+      name: "EndpointsTests", dependencies: ["Endpoints", "CheckpointStore", "QMP", "JSON"],
+      swiftSettings: testing),
+    .testTarget(name: "DemoGuestTests", dependencies: ["DemoGuest"], swiftSettings: testing),
+    .testTarget(
+      name: "InteropTests",
+      dependencies: ["QEMULab", "Endpoints", "CheckpointStore", "QMP", "Wire", "DemoGuest"],
+      swiftSettings: testing),
+  ]
+)

@@ -1,0 +1,10 @@
+// Kernel interfaces that Glibc's module does not show to Swift. Header-only; no logic.
+// Every function returns its result or -errno, so that one value carries both.
+#ifndef GODWIT_CLINUX_H
+#define GODWIT_CLINUX_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#endif

@@ -1,0 +1,6 @@
+// The command line's entry point.
+
+@main
+enum Godwit {
+  static func main() {}
+}
