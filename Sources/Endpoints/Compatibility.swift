@@ -1,0 +1,129 @@
+// Whether a QEMU can take a checkpoint: found out before anything runs, with what to change.
+
+/// A RAM block as a checkpoint holds it or a QEMU offers it.
+struct RAMBlockFact: Sendable, Equatable {
+  var name: String
+  /// Bytes in use.
+  var usedLength: UInt64
+  /// Bytes it may grow to by a resize (firmware tables, option ROMs).
+  var maxLength: UInt64
+}
+
+
+/// What must be known of a QEMU started with `-incoming defer` to tell whether a checkpoint fits.
+struct DestinationFacts: Sendable, Equatable {
+  /// QEMU's version, as people write it.
+  var version: String
+  /// Target architecture, as QEMU names it (`x86_64`).
+  var architecture: String
+  /// Machine type, without the `-machine` suffix of its class.
+  var machine: String
+  /// Machine types this QEMU knows.
+  var knownMachines: [String]
+  var blocks: [RAMBlockFact]
+  /// Addresses (`0000:00:02.0`) of the PCI devices on the root bus; nil where the machine has none
+  /// or the QEMU does not tell.
+  var pciAddresses: Set<String>?
+}
+
+/// What must be known of a checkpoint for the same question.
+struct CheckpointFacts: Sendable, Equatable {
+  var name: String
+  var qemuVersion: String
+  var architecture: String
+  var machine: String
+  var blocks: [RAMBlockFact]
+  /// The `idstr` of every device section.
+  var sections: [String]
+}
+
+/// The differences that would make QEMU refuse the stream or break the guest.
+enum Compatibility {
+  /// Every mismatch as a sentence that says what to change; empty when the checkpoint fits.
+  static func mismatches(of checkpoint: CheckpointFacts, in qemu: DestinationFacts) -> [String] {
+    if !checkpoint.architecture.isEmpty, checkpoint.architecture != qemu.architecture {
+      return [
+        "The guest is of architecture \(checkpoint.architecture), this QEMU emulates "
+          + "\(qemu.architecture): start qemu-system-\(checkpoint.architecture)."
+      ]
+    }
+    if let sentence = machineMismatch(of: checkpoint, in: qemu) { return [sentence] }
+    return blockMismatches(of: checkpoint, in: qemu) + deviceMismatches(of: checkpoint, in: qemu)
+  }
+
+  private static func machineMismatch(
+    of checkpoint: CheckpointFacts, in qemu: DestinationFacts
+  ) -> String? {
+    guard checkpoint.machine != qemu.machine else { return nil }
+    guard qemu.knownMachines.isEmpty || qemu.knownMachines.contains(checkpoint.machine) else {
+      return "The checkpoint is of machine type \(checkpoint.machine) (saved by QEMU "
+        + "\(checkpoint.qemuVersion)), which QEMU \(qemu.version) does not know: start a QEMU of "
+        + "at least that version with -machine \(checkpoint.machine)."
+    }
+    return "The checkpoint is of machine type \(checkpoint.machine), this QEMU was started as "
+      + "\(qemu.machine): start it with -machine \(checkpoint.machine)."
+  }
+
+  private static func blockMismatches(
+    of checkpoint: CheckpointFacts, in qemu: DestinationFacts
+  ) -> [String] {
+    let offered = Dictionary(qemu.blocks.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })
+    let wanted = Set(checkpoint.blocks.map(\.name))
+    var sentences: [String] = []
+    for block in checkpoint.blocks {
+      guard let other = offered[block.name] else {
+        sentences.append(
+          "RAM block \(block.name) (\(ByteCount.text(block.usedLength))) of the checkpoint does "
+            + "not exist in this QEMU, which has \(names(qemu.blocks)): give it the memory "
+            + "backends and devices of the saved machine, with the same ids.")
+        continue
+      }
+      let fits =
+        other.usedLength == block.usedLength
+        || (other.maxLength > other.usedLength && block.usedLength <= other.maxLength)
+      if !fits {
+        sentences.append(
+          "RAM block \(block.name) has \(ByteCount.text(block.usedLength)) in the checkpoint and "
+            + "\(ByteCount.text(other.usedLength)) in this QEMU: start it with the saved size "
+            + "(-m \(ByteCount.megabytes(block.usedLength)) for the machine's main memory).")
+      }
+    }
+    for block in qemu.blocks where !wanted.contains(block.name) {
+      sentences.append(
+        "This QEMU has a RAM block \(block.name) (\(ByteCount.text(block.usedLength))) that the "
+          + "checkpoint does not have: leave out the device or memory backend it belongs to.")
+    }
+    return sentences
+  }
+
+  private static func deviceMismatches(
+    of checkpoint: CheckpointFacts, in qemu: DestinationFacts
+  ) -> [String] {
+    guard let addresses = qemu.pciAddresses else { return [] }
+    var sentences: [String] = []
+    var needed: Set<String> = []
+    for section in checkpoint.sections {
+      guard let slash = section.firstIndex(of: "/") else { continue }
+      let address = String(section[..<slash])
+      guard isRootPCIAddress(address), needed.insert(address).inserted else { continue }
+      if !addresses.contains(address) {
+        let device = section[section.index(after: slash)...]
+        sentences.append(
+          "The checkpoint has a device '\(device)' at PCI address \(address), where this QEMU "
+            + "has none: start it with the devices of the saved machine, in the same slots.")
+      }
+    }
+    return sentences
+  }
+
+  /// `0000:00:1f.2`: domain, bus 0, device and function.
+  private static func isRootPCIAddress(_ text: String) -> Bool {
+    let bytes = Array(text.utf8)
+    return bytes.count == 12 && text.hasPrefix("0000:00:")
+      && bytes[10] == UInt8(ascii: ".")
+  }
+
+  private static func names(_ blocks: [RAMBlockFact]) -> String {
+    blocks.map(\.name).joined(separator: ", ")
+  }
+}
