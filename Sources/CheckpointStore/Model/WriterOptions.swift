@@ -1,0 +1,30 @@
+// How a save writes.
+
+/// Choices of a save.
+public struct WriterOptions: Hashable, Sendable {
+  /// How pages are compressed, each alone.
+  public enum Compression: String, Hashable, Sendable, CaseIterable {
+    /// LZ4 where it pays; incompressible memory costs next to nothing.
+    case automatic
+    /// Every page as it is.
+    case none
+    /// LZ4 wherever it saves an eighth.
+    case lz4
+    /// zstd level 1 wherever it saves an eighth: denser and slower.
+    case zstd
+  }
+
+  /// How pages are compressed.
+  public var compression: Compression
+  /// Threads that hash and compress, 1…64; `nil` takes as many as there are processors, up to 8.
+  public var threads: Int?
+  /// The name of the checkpoint this one descends from, if known.
+  public var parent: String?
+
+  /// Makes options.
+  public init(compression: Compression = .automatic, threads: Int? = nil, parent: String? = nil) {
+    self.compression = compression
+    self.threads = threads
+    self.parent = parent
+  }
+}
