@@ -50,6 +50,7 @@ let package = Package(
       name: "Endpoints",
       dependencies: [
         "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "Transport", "Wire", "JSON",
+        "CLinux",
       ],
       swiftSettings: strict),
 

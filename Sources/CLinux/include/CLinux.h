@@ -7,4 +7,6 @@
 #define _GNU_SOURCE
 #endif
 
+#include "Userfaultfd.h"
+
 #endif
