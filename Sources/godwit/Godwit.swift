@@ -27,7 +27,13 @@ struct Godwit: AsyncParsableCommand {
     version: "0.1.0",
     subcommands: [],
     groupedSubcommands: [
-      CommandGroup(name: "About this machine:", subcommands: [DoctorCommand.self])
+      CommandGroup(
+        name: "The store:",
+        subcommands: [
+          ListCommand.self, ShowCommand.self, DeleteCommand.self, VerifyCommand.self,
+          CollectCommand.self,
+        ]),
+      CommandGroup(name: "About this machine:", subcommands: [DoctorCommand.self]),
     ])
 
   static func main() async {

@@ -7,15 +7,21 @@ protocol GodwitCommand: AsyncParsableCommand, Sendable {
   /// The options that every command has.
   var general: GeneralOptions { get }
 
+  /// Whether a signal cancels the command's work in order, as a move must be; otherwise it ends
+  /// the process, which the store's promises allow at any instant.
+  static var cancelsInOrder: Bool { get }
+
   /// Does the command's work and reports its result; throws what the person should read.
   func perform(_ console: Console) async throws
 }
 
 extension GodwitCommand {
+  static var cancelsInOrder: Bool { false }
+
   func run() async throws {
     let console = Console(json: general.json)
     let work = Task { try await perform(console) }
-    Interruption.onRequest { work.cancel() }
+    if Self.cancelsInOrder { Interruption.onRequest { work.cancel() } }
     let outcome = await work.result
     console.finish()
     guard case .failure(let error) = outcome else { return }

@@ -1,6 +1,7 @@
 // Which store a command works in.
 
 import ArgumentParser
+import CheckpointStore
 
 /// The store's place.
 struct StoreOptions: ParsableArguments, Sendable {
@@ -12,9 +13,16 @@ struct StoreOptions: ParsableArguments, Sendable {
     completion: .directory)
   private var given: String?
 
-  /// The store's folder: as given, else as the environment says, else the user's own.
-  var path: String {
-    if let given { return given }
+  /// Opens the store; makes one only where a command is going to fill it.
+  func open(create: Bool = false) throws(StoreError) -> Store {
+    try Store.open(at: path, create: create)
+  }
+
+  /// The store's folder, as given or by default.
+  var path: String { given ?? Self.defaultPath }
+
+  /// The store's folder where none is given: as the environment says, else the user's own.
+  static var defaultPath: String {
     if let path = Environment.value(of: "GODWIT_STORE") { return path }
     return (Environment.value(of: "HOME") ?? "/root") + "/.local/share/godwit"
   }

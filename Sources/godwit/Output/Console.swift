@@ -1,5 +1,6 @@
 // Where a command's results, progress, notes and errors go, as text or as lines of JSON.
 
+import CheckpointStore
 import Endpoints
 import JSON
 import Synchronization
@@ -47,7 +48,7 @@ final class Console: Sendable {
   var isOutputClosed: Bool { state.withLock { $0.isOutputClosed } }
 
   /// Shows a sample of progress, if it is time for one.
-  func show(_ progress: MoveProgress) {
+  func show(_ progress: Progress) {
     let elapsed = ContinuousClock.now - start
     state.withLock { state in
       guard state.pacing.admits(progress.phase, at: elapsed) else { return }
@@ -57,7 +58,7 @@ final class Console: Sendable {
         _ = StandardStream.error.write(Array("\r\(progress.bar(width: width))\u{1B}[K".utf8))
         state.isBarDrawn = true
       case .lines: _ = StandardStream.error.write(Array((progress.line + "\n").utf8))
-      case .json: Self.output(JSONValue.object(progress.members).description, &state)
+      case .json: Self.output(event: "progress", progress.members, &state)
       }
     }
   }
@@ -66,10 +67,7 @@ final class Console: Sendable {
   func note(_ sentence: String) {
     state.withLock { state in
       guard style == .json else { return Self.remark("godwit: \(sentence)", &state) }
-      let members: [JSONMember] = [
-        JSONMember("event", "note"), JSONMember("message", .string(sentence)),
-      ]
-      Self.output(JSONValue.object(members).description, &state)
+      Self.output(event: "note", [JSONMember("message", .string(sentence))], &state)
     }
   }
 
@@ -77,10 +75,7 @@ final class Console: Sendable {
   func fail(_ sentence: String) {
     state.withLock { state in
       guard style == .json else { return Self.remark("godwit: \(sentence)", &state) }
-      let members: [JSONMember] = [
-        JSONMember("event", "error"), JSONMember("message", .string(sentence)),
-      ]
-      Self.output(JSONValue.object(members).description, &state)
+      Self.output(event: "error", [JSONMember("message", .string(sentence))], &state)
     }
   }
 
@@ -96,10 +91,7 @@ final class Console: Sendable {
   /// Prints an object of this event with `--json`; without it, nothing.
   func emit(_ event: String, _ members: [JSONMember]) {
     guard isJSON else { return }
-    state.withLock { state in
-      let object = JSONValue.object([JSONMember("event", .string(event))] + members)
-      Self.output(object.description, &state)
-    }
+    state.withLock { Self.output(event: event, members, &$0) }
   }
 
   /// Reports the command's result: these lines, or with `--json` this object.
@@ -113,14 +105,24 @@ final class Console: Sendable {
     state.withLock { Self.clearBar(&$0) }
   }
 
+  /// Shows how far an operation on the store has come.
+  func show(_ word: String, _ progress: StoreProgress) {
+    let elapsed = (ContinuousClock.now - start) / .seconds(1)
+    show(Progress(word, progress, after: elapsed))
+  }
+
   /// An observer that reports here.
   var observer: MoveObserver {
-    MoveObserver(progress: { self.show($0) }, note: { self.note($0) })
+    MoveObserver(progress: { self.show(Progress($0)) }, note: { self.note($0) })
   }
 
   private static func remark(_ line: String, _ state: inout State) {
     clearBar(&state)
     _ = StandardStream.error.write(Array((line + "\n").utf8))
+  }
+
+  private static func output(event: String, _ members: [JSONMember], _ state: inout State) {
+    output(JSONValue.object([JSONMember("event", .string(event))] + members).description, &state)
   }
 
   private static func output(_ line: String, _ state: inout State) {

@@ -1,5 +1,7 @@
 // Quantities as a person reads them: sizes, counts and times in a few characters.
 
+import Foundation
+
 /// Quantities in words.
 enum Units {
   /// A size in binary units with three significant digits or so: `1.2 GiB`, `310 MiB`, `17 B`.
@@ -66,6 +68,14 @@ enum Units {
     guard scale > 1 else { return "\(sign)\(scaled)" }
     let fraction = String(scaled % scale + scale).dropFirst()
     return "\(sign)\(scaled / scale).\(fraction)"
+  }
+
+  /// A moment, given in seconds since 1970, in the local time zone.
+  static func date(_ secondsSince1970: Double) -> String {
+    let format = DateFormatter()
+    format.locale = Locale(identifier: "en_US_POSIX")
+    format.dateFormat = "yyyy-MM-dd HH:mm"
+    return format.string(from: Date(timeIntervalSince1970: secondsSince1970))
   }
 
   private static func padded(_ value: UInt64) -> String { value < 10 ? "0\(value)" : "\(value)" }
