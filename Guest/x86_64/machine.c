@@ -1,0 +1,183 @@
+// The x86 machine (pc, q35, microvm, or anything with a PVH entry): memory map, serial port,
+// clock and idling. Nothing but ports, the TSC and, where it is there, the local APIC.
+#include "../common/guest.h"
+
+// The PVH boot protocol's hvm_start_info and its memory map.
+struct start_info {
+    uint32_t magic, version, flags, module_count;
+    uint64_t modules, command_line, rsdp, memory_map;
+    uint32_t memory_map_entries, reserved;
+};
+struct memory_map_entry {
+    uint64_t address, size;
+    uint32_t type, reserved;
+};
+enum { START_INFO_MAGIC = 0x336ec578, MEMORY_USABLE = 1 };
+
+static inline void out8(uint16_t port, uint8_t value) { __asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port)); }
+static inline uint8_t in8(uint16_t port) {
+    uint8_t value;
+    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+// Serial port
+
+enum { SERIAL = 0x3f8, LINE_STATUS = SERIAL + 5, TRANSMITTER_EMPTY = 0x20 };
+
+void console_put(char c) {
+    // Bounded: a machine whose port says nothing must not hang its guest.
+    for (int i = 0; i < 100000 && !(in8(LINE_STATUS) & TRANSMITTER_EMPTY); i++) {}
+    out8(SERIAL, (uint8_t)c);
+}
+
+static void console_start(void) {
+    out8(SERIAL + 1, 0);     // no interrupts
+    out8(SERIAL + 3, 0x80);  // divisor: 115200 baud
+    out8(SERIAL + 0, 1);
+    out8(SERIAL + 1, 0);
+    out8(SERIAL + 3, 3);  // 8 bits, no parity, one stop bit
+    out8(SERIAL + 2, 7);  // FIFOs on and empty
+    out8(SERIAL + 4, 3);  // ready
+}
+
+// Clock
+
+uint64_t clock_ticks(void) {
+    uint32_t low, high;
+    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
+    return (uint64_t)high << 32 | low;
+}
+
+enum { PIT_HERTZ = 1193182, PIT_COUNTER = 0x40, PIT_COMMAND = 0x43, ROUNDS = 4 };
+
+static uint16_t pit_read(void) {
+    out8(PIT_COMMAND, 0x00);  // latch counter 0
+    uint16_t low = in8(PIT_COUNTER);
+    return (uint16_t)(low | in8(PIT_COUNTER) << 8);
+}
+
+// TSC ticks in about 16 ms of the PIT, per millisecond; 0 where no PIT counts.
+static uint32_t calibrate_once(void) {
+    const uint32_t span = PIT_HERTZ / 64;
+    uint32_t elapsed = 0, polls = 0;
+    uint16_t last = pit_read();
+    uint64_t began = clock_ticks(), now;
+    do {
+        uint16_t count = pit_read();
+        now = clock_ticks();
+        elapsed += (uint16_t)(last - count);
+        last = count;
+        if (++polls > 1000000 || (polls > 10000 && !elapsed)) return 0;
+    } while (elapsed < span);
+    return (uint32_t)(((now - began) * (PIT_HERTZ / 1000)) / elapsed);
+}
+
+// A pause of ours between two looks at the PIT loses its wrap and makes the TSC look faster
+// than it is, so the smallest of several answers is the best one.
+static uint32_t calibrate(const char *command_line) {
+    uint32_t told = parameter_number(command_line, "tsc", 0), best = 0;
+    if (told) return told;
+    out8(PIT_COMMAND, 0x34);  // counter 0, low then high byte, rate generator
+    out8(PIT_COUNTER, 0);
+    out8(PIT_COUNTER, 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        uint32_t found = calibrate_once();
+        if (found && (!best || found < best)) best = found;
+    }
+    return best ? best : 1000000;  // no PIT and nothing said: 1 GHz keeps all but the names of the units
+}
+
+// Interrupts and idling
+
+enum { APIC = 0xfee00000, TIMER_VECTOR = 64, SPURIOUS_VECTOR = 255 };
+struct gate {
+    uint16_t low, selector;
+    uint8_t stack, type;
+    uint16_t middle;
+    uint32_t high, reserved;
+};
+static struct gate interrupts[256];
+static int has_timer;
+extern char timer_interrupt[], spurious_interrupt[], exception_stubs[];
+
+static volatile uint32_t *apic(uint32_t offset) { return (volatile uint32_t *)(uintptr_t)(APIC + offset); }
+
+static void set_gate(int vector, const char *code) {
+    uint64_t address = (uint64_t)code;
+    interrupts[vector] =
+        (struct gate){(uint16_t)address, 8, 0, 0x8e, (uint16_t)(address >> 16), (uint32_t)(address >> 32), 0};
+}
+
+static void interrupts_start(void) {
+    struct {
+        uint16_t limit;
+        uint64_t base;
+    } __attribute__((packed)) table = {sizeof interrupts - 1, (uint64_t)interrupts};
+    for (int vector = 0; vector < 32; vector++) set_gate(vector, exception_stubs + vector * 16);
+    set_gate(TIMER_VECTOR, timer_interrupt);
+    set_gate(SPURIOUS_VECTOR, spurious_interrupt);
+    __asm__ volatile("lidt %0" ::"m"(table));
+    out8(0x21, 0xff);  // the old interrupt controllers stay silent
+    out8(0xa1, 0xff);
+}
+
+// Starts the local APIC's timer, every millisecond. Where there is none the guest spins.
+static void timer_start(uint32_t ticks_per_millisecond) {
+    uint32_t version = *apic(0x30);
+    if (version == 0 || version == 0xffffffff) return;
+    *apic(0xf0) = 0x100 | SPURIOUS_VECTOR;
+    *apic(0x3e0) = 0xb;           // divide by one
+    *apic(0x320) = 0x10000;       // masked, one shot
+    *apic(0x380) = 0xffffffff;    // measure it against the TSC
+    uint64_t began = clock_ticks();
+    while (clock_ticks() - began < (uint64_t)ticks_per_millisecond * 10) {}
+    uint32_t count = (0xffffffff - *apic(0x390)) / 10;
+    if (count < 100) return;
+    *apic(0x320) = 0x20000 | TIMER_VECTOR;  // periodic
+    *apic(0x380) = count;
+    has_timer = 1;
+}
+
+void idle(void) {
+    // Between sti and hlt no interrupt is taken, so a tick in between still wakes us.
+    if (has_timer)
+        __asm__ volatile("sti; hlt; cli" ::: "memory");
+    else
+        __asm__ volatile("pause" ::: "memory");
+}
+
+void exception_report(uint64_t vector, uint64_t code, uint64_t address, uint64_t cr2) {
+    print("\nMEMGUEST-FAILED exception "), print_number(vector);
+    print(" code "), print_hex(code), print(" at "), print_hex(address), print(" cr2 "), print_hex(cr2), print("\n");
+}
+
+// Start
+
+enum { MIB = 1 << 20, COMMAND_LINE_LIMIT = 1024 };
+static const uint64_t mapped = 64ull << 30;
+static struct machine machine = {.name = "x86_64"};
+static char command_line[COMMAND_LINE_LIMIT];
+
+void machine_main(uint64_t start_info_address) {
+    const struct start_info *info = (const struct start_info *)start_info_address;
+    console_start();
+    interrupts_start();
+    if (info->magic != START_INFO_MAGIC) {
+        print("MEMGUEST-FAILED no PVH start info\n");
+        return;
+    }
+    const char *line = (const char *)info->command_line;
+    for (int i = 0; line && i < COMMAND_LINE_LIMIT - 1 && line[i]; i++) command_line[i] = line[i];
+    const struct memory_map_entry *entry = (const struct memory_map_entry *)info->memory_map;
+    for (uint32_t i = 0; info->version && i < info->memory_map_entries; i++, entry++) {
+        // The first MiB is full of firmware's leavings.
+        if (entry->type != MEMORY_USABLE || entry->address < MIB || entry->address >= mapped) continue;
+        uint64_t room = mapped - entry->address;
+        add_region(&machine, entry->address, entry->size < room ? entry->size : room);
+    }
+    machine.command_line = command_line;
+    machine.ticks_per_millisecond = calibrate(command_line);
+    timer_start(machine.ticks_per_millisecond);
+    workload(&machine);
+}
