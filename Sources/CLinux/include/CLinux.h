@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include "Transport.h"
 #include "Userfaultfd.h"
 
 #endif
