@@ -35,7 +35,9 @@ extension ByteChannel {
   public func write(gathering pieces: [UnsafeRawBufferPointer]) throws(TransportError) {
     var vectors = unsafe [iovec]()
     unsafe vectors.reserveCapacity(pieces.count)
-    for unsafepiece in unsafe pieces where unsafe !piece.isEmpty {
+    for index in unsafe pieces.indices {
+      let piece = unsafe pieces[index]
+      guard unsafe !piece.isEmpty else { continue }
       // SAFETY: writing only reads through the pointer.
       unsafe vectors.append(
         iovec(iov_base: UnsafeMutableRawPointer(mutating: piece.baseAddress), iov_len: piece.count))
