@@ -55,6 +55,21 @@ extension ByteChannel {
     return bytes
   }
 
+  /// Waits until a read would not block: bytes are there, or the end, or an error.
+  /// - Parameter deadline: when to give up.
+  /// - Returns: false where the deadline came first.
+  /// - Throws: ``TransportError``: `cancelled` or `failed`.
+  public func waitForBytes(until deadline: ContinuousClock.Instant) throws(TransportError) -> Bool {
+    switch SystemCall.wait(
+      for: descriptors.input, events: POLLIN, wake: wake, deadline: deadline)
+    {
+    case .ready: return true
+    case .timedOut: return false
+    case .woken: throw failure("Reading", "from", code: ECANCELED)
+    case .failed(let code): throw failure("Reading", "from", code: code)
+    }
+  }
+
   func waitUntilReady(
     _ descriptor: Int32, _ events: Int32, _ verb: String, _ preposition: String
   ) throws(TransportError) {
