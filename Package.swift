@@ -106,6 +106,10 @@ let package = Package(
     .testTarget(
       name: "EndpointsTests", dependencies: ["Endpoints", "CheckpointStore", "QMP", "JSON"],
       swiftSettings: testing),
+    .testTarget(
+      name: "CommandLineTests", dependencies: ["godwit", "Endpoints", "JSON"],
+      swiftSettings: testing),
+    .testTarget(name: "TidyTests", swiftSettings: testing),
     .testTarget(name: "DemoGuestTests", dependencies: ["DemoGuest"], swiftSettings: testing),
     .testTarget(
       name: "InteropTests",

@@ -108,8 +108,10 @@ enum DoctorQEMU {
       )
     }
     if !foreign.isEmpty {
-      let names = foreign.compactMap { $0.split(separator: "/").last?.dropFirst("qemu-system-".count) }
-        .joined(separator: ", ")
+      let guests = foreign.compactMap { path in
+        path.split(separator: "/").last?.dropFirst("qemu-system-".count)
+      }
+      let names = guests.joined(separator: ", ")
       findings.append(DoctorFinding("QEMU, other guests", .ok, "also for \(names)"))
     }
     return findings

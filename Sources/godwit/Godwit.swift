@@ -1,4 +1,4 @@
-// The command line's entry point: parses, runs one command, and turns the outcome into an exit code.
+// The entry point: parses, runs one command, and turns the outcome into an exit code.
 
 import ArgumentParser
 import Glibc

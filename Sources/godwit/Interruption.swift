@@ -1,4 +1,4 @@
-// What the process does on signals: an orderly end at the first one, the system's way at the second.
+// What the process does on signals: an orderly end at the first, the system's way at the second.
 
 import Dispatch
 import Glibc

@@ -1,0 +1,50 @@
+// What `doctor` reports, on whatever host runs the tests.
+
+import Foundation
+import JSON
+import Testing
+
+@testable import Endpoints
+
+@Suite struct DoctorTests {
+  @Test func `doctor reports on every topic, in words and as JSON`() throws {
+    let text = try BuiltCommand.run(["doctor"])
+    #expect(text.code == 0)
+    let result = try #require(try BuiltCommand.run(["doctor", "--json"]).objects().last)
+    #expect(result["event"]?.string == "result")
+    let findings = try #require(result["findings"]?.array)
+    let topics = findings.compactMap { $0["topic"]?.string }
+    for topic in ["QEMU", "instant restore", "save --live", "KVM", "memory", "store"] {
+      #expect(topics.contains(topic))
+      #expect(text.output.contains(topic))
+    }
+    for finding in findings where finding["state"]?.string != "ok" {
+      #expect(finding["advice"]?.string?.isEmpty == false, "a problem without advice: \(finding)")
+    }
+  }
+
+  @Test func `doctor names a QEMU that does not answer`() throws {
+    let outcome = try BuiltCommand.run(
+      ["doctor"], environment: ["GODWIT_QEMU": "/nonexistent/qemu"])
+    #expect(outcome.code == 0)
+    #expect(outcome.output.contains("/nonexistent/qemu does not answer"))
+  }
+
+  @Test func `a list of QEMU commands is split at newlines and semicolons`() {
+    #expect(
+      InstalledQEMU.commands(listedIn: "/a/qemu -L /b ; /c/qemu\n\n/d/qemu")
+        == [["/a/qemu", "-L", "/b"], ["/c/qemu"], ["/d/qemu"]])
+  }
+
+  @Test(arguments: [("7.2.22", true), ("5.1.0", true), ("8.0.1", false), ("10.0.2", false)])
+  func `old versions have a known problem`(version: String, isProblem: Bool) {
+    let qemu = InstalledQEMU(command: ["qemu-system-x86_64"], version: version)
+    #expect((qemu.knownProblem != nil) == isProblem)
+  }
+
+  @Test func `memory is read from the kernel's account in KiB`() {
+    let text = "MemTotal:       24689012 kB\nMemAvailable:    1048576 kB\n"
+    #expect(DoctorKernel.kibibytes(of: "MemAvailable", in: text) == 1_048_576)
+    #expect(DoctorKernel.kibibytes(of: "Mem", in: text) == nil)
+  }
+}

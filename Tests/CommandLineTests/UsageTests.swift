@@ -1,0 +1,63 @@
+// Help and wrong usage: what a person meets before anything is done.
+
+import Foundation
+import JSON
+import Testing
+
+@Suite struct UsageTests {
+  /// Every command with its flags, as the parser itself describes them.
+  private func commands() throws -> [JSONValue] {
+    let outcome = try BuiltCommand.run(["--experimental-dump-help"])
+    let dump = try JSONValue(parsing: outcome.output)
+    let all = dump["command"]?["subcommands"]?.array ?? []
+    return all.filter { $0["commandName"]?.string != "help" }
+  }
+
+  @Test func `godwit alone shows its commands and exits with 0`() throws {
+    let outcome = try BuiltCommand.run([])
+    #expect(outcome.code == 0)
+    #expect(outcome.output.contains("doctor"))
+    #expect(outcome.errors.isEmpty)
+  }
+
+  @Test func `each command's help suffices: an example, and every flag with an explanation`() throws
+  {
+    let commands = try commands()
+    #expect(commands.count >= 6)
+    for command in commands {
+      let name = try #require(command["commandName"]?.string)
+      let help = try BuiltCommand.run(["help", name]).output
+      #expect(help.contains("EXAMPLE"), "\(name) shows no example")
+      #expect(help.contains("--json"), "\(name) has no --json")
+      for argument in command["arguments"]?.array ?? [] {
+        let label = argument["valueName"]?.string ?? ""
+        #expect(argument["abstract"]?.string?.isEmpty == false, "\(name): \(label) is unexplained")
+        for spelling in argument["names"]?.array ?? [] where spelling["kind"]?.string == "long" {
+          let flag = "--" + (spelling["name"]?.string ?? "")
+          #expect(help.contains(flag), "\(name)'s help leaves out \(flag)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [
+    ["frobnicate"], ["list", "--nonsense"], ["show"], ["delete"], ["gc", "--wait", "soon"],
+    ["verify", "one", "two"],
+  ])
+  func `wrong usage exits with 2 and explains itself on standard error`(arguments: [String]) throws
+  {
+    let outcome = try BuiltCommand.run(arguments)
+    #expect(outcome.code == 2)
+    #expect(outcome.output.isEmpty)
+    #expect(outcome.errors.contains("Usage: godwit"))
+  }
+
+  @Test(arguments: ["bash", "zsh", "fish"])
+  func `completions exist for every shell and know the commands`(shell: String) throws {
+    let outcome = try BuiltCommand.run(["--generate-completion-script", shell])
+    #expect(outcome.code == 0)
+    for command in try commands() {
+      #expect(outcome.output.contains(try #require(command["commandName"]?.string)))
+    }
+  }
+}

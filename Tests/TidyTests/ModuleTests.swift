@@ -1,0 +1,53 @@
+// Dependencies run downward only, and unsafe memory is touched in named files only.
+
+import Testing
+
+@Suite struct ModuleTests {
+  /// What each module may import beside the standard library. Wire, MigrationCore and JSON are
+  /// pure: no system, no clock, no thread.
+  static let allowed: [String: Set<String>] = [
+    "JSON": [],
+    "Wire": ["JSON", "CZlib"],
+    "MigrationCore": ["Wire"],
+    "Transport": ["CLinux", "Glibc"],
+    "QMP": ["JSON", "Transport", "Glibc"],
+    "MigrationEngine": ["MigrationCore", "Transport", "Wire", "Glibc"],
+    "CheckpointStore": ["JSON", "CLinux", "COpenSSL", "CZstd", "CLZ4", "GRDB", "Glibc"],
+    "Endpoints": [
+      "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "Transport", "Wire", "JSON",
+      "CLinux", "DemoGuest", "Glibc", "Foundation",
+    ],
+    "DemoGuest": ["Foundation"],
+    "godwit": [
+      "Endpoints", "CheckpointStore", "Wire", "QMP", "JSON", "DemoGuest", "ArgumentParser",
+      "Glibc", "Dispatch", "Foundation",
+    ],
+  ]
+
+  static let standard: Set = ["Swift", "Synchronization"]
+
+  @Test(arguments: SourceTree.files(below: "Sources"))
+  func `a module imports only what lies below it`(file: SourceFile) {
+    guard let allowed = Self.allowed[file.module] else { return }
+    let surplus = Set(file.imports).subtracting(allowed).subtracting(Self.standard)
+    #expect(surplus.isEmpty, "\(file) imports \(surplus.sorted())")
+  }
+
+  @Test func `every module of the package has its rule`() {
+    let modules = Set(SourceTree.files(below: "Sources").map(\.module))
+    let ruled = Set(Self.allowed.keys)
+    #expect(modules.subtracting(ruled).filter { !$0.hasPrefix("fuzz-") }.isEmpty)
+  }
+
+  @Test(arguments: SourceTree.files(below: "Sources/CheckpointStore/Model"))
+  func `the store's model knows no system`(file: SourceFile) {
+    #expect(Set(file.imports).isDisjoint(with: ["Glibc", "Foundation", "CLinux"]), "\(file)")
+  }
+
+  @Test(arguments: SourceTree.files(below: "Sources"))
+  func `unsafe code says why it is safe`(file: SourceFile) {
+    let uses = file.codeLines.contains { $0.contains(/\bunsafe\b/) }
+    guard uses else { return }
+    #expect(file.text.contains("SAFETY:"), "\(file) uses unsafe memory without a SAFETY line")
+  }
+}
