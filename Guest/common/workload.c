@@ -9,7 +9,8 @@
 // guest's own clock saw it. 'bad' must stay 0 for ever.
 //
 // Parameters (kernel command line): memory=MEGABYTES (0: all there is) rate=MEGABYTES_PER_SECOND
-// pattern=seq|random fill=0|1 check=MEGABYTES_PER_SECOND (default: an eighth of the memory).
+// pattern=seq|random fill=0|1 check=MEGABYTES_PER_SECOND (default: an eighth of the memory)
+// report=MILLISECONDS (between two lines, default 1000).
 #include "guest.h"
 
 static uint64_t random_state = 88172645463325252ull;
@@ -150,6 +151,7 @@ _Noreturn void workload(struct machine *m) {
     make_pool(&pool, m);
     struct quota writes = {parameter_number(m->command_line, "rate", 0) * 256, 0, 0};
     struct quota checks = {parameter_number(m->command_line, "check", pool.pages / 8 / 256) * 256, 0, 0};
+    uint32_t report_interval = parameter_number(m->command_line, "report", 1000);
     if (!checks.per_second) checks.per_second = pool.pages / 8 + 1;
     print("guest pages="), print_number(pool.pages), print("\nMEMGUEST-READY\n");
 
@@ -173,7 +175,7 @@ _Noreturn void workload(struct machine *m) {
             if (!page_is_whole(&pool, check_cursor)) tally.bad++;
             if (++check_cursor == pool.pages) check_cursor = 0;
         }
-        if (since_report >= 1000) {
+        if (since_report >= report_interval) {
             report(&tally, m->ticks_per_millisecond);
             since_report = 0, tally.gap_ticks = 0;
         }

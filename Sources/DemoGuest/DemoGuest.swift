@@ -43,16 +43,18 @@ public enum DemoGuest {
   ///   - fill: whether pages are full of incompressible data; otherwise they hold their stamps
   ///     and zeroes.
   ///   - check: how much of it is checked, in MiB a second; nil for an eighth of the memory.
+  ///   - reportMilliseconds: how much time lies between two report lines; nil for a second.
   /// - Returns: the parameters, separated by spaces.
   public static func commandLine(
     memoryMegabytes: Int = 0, rate: Int = 0, pattern: Pattern = .random, fill: Bool = true,
-    check: Int? = nil
+    check: Int? = nil, reportMilliseconds: Int? = nil
   ) -> String {
     var words = [
       "memory=\(memoryMegabytes)", "rate=\(rate)", "pattern=\(pattern.rawValue)",
       "fill=\(fill ? 1 : 0)",
     ]
     if let check { words.append("check=\(check)") }
+    if let reportMilliseconds { words.append("report=\(reportMilliseconds)") }
     return words.joined(separator: " ")
   }
 }

@@ -1,0 +1,51 @@
+// The lab itself: its guest boots on every machine it is meant for, tells the truth about its
+// memory, and survives QEMU's own way of moving it.
+
+import DemoGuest
+import Foundation
+import QEMULab
+import Testing
+
+@Suite(.serialized)
+struct LabTests {
+  static let machines = ["pc", "q35", "microvm"]
+
+  @Test(
+    .enabled(if: !QEMU.all.isEmpty, "no QEMU on PATH nor in GODWIT_QEMU"), .timeLimit(.minutes(2)),
+    arguments: QEMU.all(.x86_64), machines)
+  func `the guest boots and finds its memory whole`(qemu: QEMU, machine: String) throws {
+    let guest = try LabGuest(LabConfiguration(qemu, machine: machine))
+    try guest.waitUntilReady()
+    let report = try guest.requireHealth()
+    #expect(report.written > 0)
+  }
+
+  @Test(.enabled(if: QEMU.newest() != nil, "no QEMU on PATH nor in GODWIT_QEMU"))
+  func `a page changed behind the guest's back is found`() throws {
+    let qemu = try #require(QEMU.newest())
+    let file = NSTemporaryDirectory() + "gwlab-ram-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: file) }
+    var configuration = LabConfiguration(qemu, machine: "microvm,memory-backend=ram")
+    configuration.memoryMegabytes = 64
+    configuration.arguments = [
+      "-object", "memory-backend-file,id=ram,size=64M,mem-path=\(file),share=on",
+    ]
+    configuration.workload = DemoGuest.commandLine(
+      memoryMegabytes: 16, check: 64, reportMilliseconds: 200)
+    let guest = try LabGuest(configuration)
+    try guest.waitUntilReady()
+    try guest.requireHealth()
+
+    try guest.stop()
+    let before = try guest.dumpMemory()
+    #expect(try before.firstDifference(from: guest.dumpMemory()) == nil)
+    let memory = try #require(FileHandle(forUpdatingAtPath: file))
+    try memory.seek(toOffset: 8 << 20)
+    try memory.write(contentsOf: Data(repeating: 0x5a, count: 4096))
+    try memory.close()
+    let difference = try #require(try before.firstDifference(from: guest.dumpMemory()))
+    #expect(difference.hasPrefix("1 pages differ") && difference.contains("0x800000"))
+    try guest.resume()
+    try guest.wait(for: "a bad page") { guest.reports.contains { $0.bad > 0 } }
+  }
+}
