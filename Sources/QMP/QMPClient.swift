@@ -1,0 +1,94 @@
+// A connection to one QEMU's monitor, for the control plane: async, with a thread of its own to
+// read, so that no task is blocked.
+
+public import JSON
+import Transport
+
+/// A connection to a QEMU's monitor.
+///
+/// Any number of tasks may use one client. The connection ends with ``close()``, or when the last
+/// reference is gone.
+public final class QMPClient: Sendable {
+  /// The address this client is connected to, as it was given.
+  public let address: String
+  /// The QEMU at the other end, from its greeting.
+  public let version: QEMUVersion
+  private let connection: QMPConnection
+
+  private init(address: String, greeting: QMPGreeting, connection: QMPConnection) {
+    self.address = address
+    self.version = greeting.version
+    self.connection = connection
+  }
+
+  deinit { connection.close() }
+
+  /// Connects to a monitor and negotiates.
+  /// - Parameters:
+  ///   - address: the path of a Unix socket, `HOST:PORT`, or one of QEMU's notations `unix:PATH`,
+  ///     `tcp:HOST:PORT` and `fd:N`.
+  ///   - timeout: how long connection, greeting and negotiation may take together.
+  /// - Throws: ``QMPError``.
+  public static func connect(
+    to address: String, timeout: Duration = .seconds(5)
+  ) async throws(QMPError) -> QMPClient {
+    let target = try MonitorAddress.parse(address)
+    let connection = QMPConnection(address: address)
+    let outcome = await withCheckedContinuation { continuation in
+      connection.start(target, timeout) { continuation.resume(returning: $0) }
+    }
+    return QMPClient(address: address, greeting: try outcome.get(), connection: connection)
+  }
+
+  /// Has a command carried out.
+  /// - Parameters:
+  ///   - command: its name, such as `query-status`.
+  ///   - arguments: an object, or `null` for none.
+  ///   - descriptor: travels with the command (Unix sockets only) and stays open here.
+  ///   - timeout: how long the answer may take; nil waits as long as QEMU lives.
+  /// - Returns: what QEMU answers.
+  /// - Throws: ``QMPError``; ``QMPError/refused(command:class:description:)`` has QEMU's words.
+  @discardableResult
+  public func execute(
+    _ command: String, _ arguments: JSONValue = .null, passing descriptor: Int32? = nil,
+    timeout: Duration? = nil
+  ) async throws(QMPError) -> JSONValue {
+    try await connection.execute(command, arguments, passing: descriptor, timeout).get()
+  }
+
+  /// Everything that QEMU reports from this call on.
+  ///
+  /// Every subscriber gets every event. One that leaves 4096 events unread has its stream ended
+  /// rather than a gap in it; streams also end with the connection.
+  public func events() -> AsyncStream<QMPEvent> { connection.subscribe() }
+
+  /// Ends the connection; commands under way throw ``QMPError/closed(command:)``.
+  public func close() { connection.close() }
+
+  /// Whether the connection still stands, as far as is known here.
+  public var isConnected: Bool { connection.isOpen }
+}
+
+/// How people write the address of a monitor.
+enum MonitorAddress {
+  static func parse(_ text: String) throws(QMPError) -> MigrationURI {
+    guard !text.isEmpty else { throw .badAddress(text, reason: "it is empty") }
+    let isQualified = ["unix:", "tcp:", "fd:"].contains { text.hasPrefix($0) }
+    if isQualified { return try uri(text, of: text) }
+    if !text.contains("/"), let colon = text.lastIndex(of: ":"),
+      UInt16(text[text.index(after: colon)...]) != nil
+    {
+      return try uri("tcp:" + text, of: text)
+    }
+    return try uri("unix:" + text, of: text)
+  }
+
+  private static func uri(_ uri: String, of text: String) throws(QMPError) -> MigrationURI {
+    do throws(TransportError) {
+      return try MigrationURI(uri)
+    } catch {
+      guard case .badURI(_, let reason) = error else { throw .transport(error) }
+      throw .badAddress(text, reason: reason)
+    }
+  }
+}

@@ -1,0 +1,322 @@
+// What a client and its reading thread share. The one place where tasks and a blocking thread meet.
+
+import JSON
+import Synchronization
+import Transport
+
+/// The shared state of a client and its thread. Holds no reference to the client, so that the
+/// client's end can end the thread.
+final class QMPConnection: Sendable {
+  /// What came of a command.
+  typealias Outcome = Result<JSONValue, QMPError>
+
+  /// The most commands without an answer; beyond it QEMU is taken to hang.
+  static let outstandingLimit = 64
+  /// The most events that a subscriber may leave unread.
+  static let eventLimit = 4096
+
+  let address: String
+  private let state = Mutex(State())
+
+  private struct State {
+    var session = QMPSession()
+    var channel: ByteChannel?
+    var waiters: [UInt64: Waiter] = [:]
+    var subscribers: [UInt64: AsyncStream<QMPEvent>.Continuation] = [:]
+    var nextSubscriber: UInt64 = 0
+    var end: End?
+  }
+
+  private struct Waiter {
+    let command: String
+    let continuation: CheckedContinuation<Outcome, Never>
+  }
+
+  /// Why a connection is over.
+  enum End { case closedHere, closedByPeer, broken(QMPError) }
+
+  init(address: String) { self.address = address }
+
+  var isOpen: Bool { state.withLock { $0.end == nil } }
+
+  // MARK: - Commands
+
+  func execute(
+    _ command: String, _ arguments: JSONValue, passing descriptor: Int32?, _ timeout: Duration?
+  ) async -> Outcome {
+    let ticket = CommandTicket()
+    let timer = timeout.map { timeout in
+      Task { [weak self] in
+        guard (try? await Task.sleep(for: timeout)) != nil, !Task.isCancelled else { return }
+        guard let number = ticket.number else { return }
+        self?.abandon(number) { .timedOut(command: $0, after: timeout) }
+      }
+    }
+    defer { timer?.cancel() }
+    return await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        if Task.isCancelled {
+          continuation.resume(returning: .failure(.cancelled(command: command)))
+          return
+        }
+        let waiter = Waiter(command: command, continuation: continuation)
+        let number = send(waiter, arguments, passing: descriptor)
+        ticket.number = number
+        // A cancellation that came before the number was known has found nothing to cancel.
+        if Task.isCancelled, let number { abandon(number) { .cancelled(command: $0) } }
+      }
+    } onCancel: {
+      guard let number = ticket.number else { return }
+      abandon(number) { .cancelled(command: $0) }
+    }
+  }
+
+  /// Sends a command; where that fails, its waiter is told at once and nil returned.
+  private func send(
+    _ waiter: Waiter, _ arguments: JSONValue, passing descriptor: Int32?
+  ) -> UInt64? {
+    let outcome = state.withLock { state -> Result<UInt64, QMPError> in
+      if let end = state.end { return .failure(error(for: end, waiter.command)) }
+      guard let channel = state.channel,
+        state.session.outstandingCount < Self.outstandingLimit
+      else { return .failure(.stalled(command: waiter.command, address: address)) }
+      let (number, bytes) = state.session.command(waiter.command, arguments)
+      state.waiters[number] = waiter
+      do throws(TransportError) {
+        if let descriptor {
+          try channel.write(bytes, passing: descriptor)
+        } else {
+          try channel.write(bytes)
+        }
+        return .success(number)
+      } catch {
+        state.waiters[number] = nil
+        if case .peerGone = error {
+          return .failure(.connectionLost(command: waiter.command, address: address))
+        }
+        return .failure(.transport(error))
+      }
+    }
+    switch outcome {
+    case .success(let number): return number
+    case .failure(let error):
+      waiter.continuation.resume(returning: .failure(error))
+      return nil
+    }
+  }
+
+  /// Stops waiting for an answer; the session still expects it and will drop it.
+  private func abandon(_ number: UInt64, _ error: (String) -> QMPError) {
+    let waiter = state.withLock { $0.waiters.removeValue(forKey: number) }
+    guard let waiter else { return }
+    waiter.continuation.resume(returning: .failure(error(waiter.command)))
+  }
+
+  private func error(for end: End, _ command: String) -> QMPError {
+    switch end {
+    case .closedHere: .closed(command: command)
+    case .closedByPeer: .connectionLost(command: command, address: address)
+    case .broken(let error): error
+    }
+  }
+
+  // MARK: - Events
+
+  func subscribe() -> AsyncStream<QMPEvent> {
+    let (stream, continuation) = AsyncStream.makeStream(
+      of: QMPEvent.self, bufferingPolicy: .bufferingOldest(Self.eventLimit))
+    let number = state.withLock { state -> UInt64? in
+      guard state.end == nil else { return nil }
+      let number = state.nextSubscriber
+      state.nextSubscriber += 1
+      state.subscribers[number] = continuation
+      return number
+    }
+    guard let number else {
+      continuation.finish()
+      return stream
+    }
+    continuation.onTermination = { [weak self] _ in
+      self?.state.withLock { _ = $0.subscribers.removeValue(forKey: number) }
+    }
+    return stream
+  }
+
+  private func publish(_ message: QMPEvent.Message, _ arrival: ContinuousClock.Instant) {
+    let subscribers = state.withLock { Array($0.subscribers.values) }
+    for subscriber in subscribers {
+      // One event less would be a gap that nobody notices; the end of the stream is noticed.
+      if case .dropped = subscriber.yield(QMPEvent(message: message, arrival: arrival)) {
+        subscriber.finish()
+      }
+    }
+  }
+
+  // MARK: - The end
+
+  func close() {
+    finish(.closedHere)
+  }
+
+  private func finish(_ end: End) {
+    let (channel, waiters, subscribers) = state.withLock { state in
+      if state.end == nil { state.end = end }
+      defer {
+        state.channel = nil
+        state.waiters = [:]
+        state.subscribers = [:]
+      }
+      return (state.channel, state.waiters, state.subscribers)
+    }
+    channel?.shutdownBoth()
+    for waiter in waiters.values {
+      waiter.continuation.resume(returning: .failure(error(for: end, waiter.command)))
+    }
+    for subscriber in subscribers.values { subscriber.finish() }
+  }
+}
+
+/// The number of a command, known to its timer and its cancellation once it is sent.
+private final class CommandTicket: Sendable {
+  private let stored = Mutex<UInt64?>(nil)
+
+  var number: UInt64? {
+    get { stored.withLock { $0 } }
+    set { stored.withLock { $0 = newValue } }
+  }
+}
+
+// MARK: - The reading thread
+
+extension QMPConnection {
+  /// What came of a connection's start.
+  typealias Started = Result<QMPGreeting, QMPError>
+
+  /// Starts the thread that connects, negotiates, and reads until the end.
+  func start(
+    _ target: MigrationURI, _ timeout: Duration, _ started: @escaping @Sendable (Started) -> Void
+  ) {
+    do throws(TransportError) {
+      _ = try NamedThread(name: "qmp") { self.run(target, timeout, started) }
+    } catch {
+      started(.failure(.transport(error)))
+    }
+  }
+
+  private func run(
+    _ target: MigrationURI, _ timeout: Duration, _ started: @Sendable (Started) -> Void
+  ) {
+    let deadline = ContinuousClock.now + timeout
+    let channel: ByteChannel
+    do throws(QMPError) {
+      channel = try open(target, timeout)
+      started(.success(try negotiate(channel, deadline, timeout)))
+    } catch {
+      finish(.broken(error))
+      started(.failure(error))
+      return
+    }
+    do throws(QMPError) {
+      while true {
+        guard try receive(from: channel) != nil else { return finish(.closedByPeer) }
+      }
+    } catch {
+      finish(.broken(error))
+    }
+  }
+
+  private func open(_ target: MigrationURI, _ timeout: Duration) throws(QMPError) -> ByteChannel {
+    do throws(TransportError) {
+      let channel = try ByteChannel.connect(to: target, timeout: timeout)
+      state.withLock { $0.channel = channel }
+      return channel
+    } catch {
+      throw .transport(error)
+    }
+  }
+
+  private func negotiate(
+    _ channel: ByteChannel, _ deadline: ContinuousClock.Instant, _ timeout: Duration
+  ) throws(QMPError) -> QMPGreeting {
+    do throws(QMPError) {
+      while true {
+        guard try wait(channel, until: deadline) else {
+          let hasPartialMessage = state.withLock { $0.session.hasPartialMessage }
+          if hasPartialMessage {
+            throw .notQMP(address: address, found: "a message that never ends")
+          }
+          throw .noGreeting(address: address, after: timeout)
+        }
+        guard let actions = try receive(from: channel) else {
+          throw .notQMP(address: address, found: "the end of the connection")
+        }
+        for case .ready(let greeting) in actions { return greeting }
+      }
+    } catch {
+      // Whatever breaks the protocol before it was agreed on has never spoken it.
+      guard case .violation(let address, let violation) = error else { throw error }
+      throw .notQMP(address: address, found: "something else: \(violation)")
+    }
+  }
+
+  private func wait(
+    _ channel: ByteChannel, until deadline: ContinuousClock.Instant
+  ) throws(QMPError) -> Bool {
+    do throws(TransportError) {
+      return try channel.waitForBytes(until: deadline)
+    } catch {
+      throw .transport(error)
+    }
+  }
+
+  /// Reads once and does what follows from it; nil at the end of the stream.
+  private func receive(from channel: ByteChannel) throws(QMPError) -> [QMPSession.Action]? {
+    let bytes: [UInt8]
+    do throws(TransportError) {
+      bytes = try channel.read(atMost: 64 << 10)
+    } catch {
+      if case .peerGone = error { return nil }
+      throw .transport(error)
+    }
+    let arrival = ContinuousClock.now
+    guard !bytes.isEmpty else { return nil }
+    let outcome = state.withLock { state -> Result<[QMPSession.Action], QMPViolation> in
+      do throws(QMPViolation) {
+        return .success(try state.session.receive(bytes))
+      } catch {
+        return .failure(error)
+      }
+    }
+    switch outcome {
+    case .failure(let violation): throw .violation(address: address, violation)
+    case .success(let actions):
+      for action in actions { try perform(action, on: channel, arrival) }
+      return actions
+    }
+  }
+
+  private func perform(
+    _ action: QMPSession.Action, on channel: ByteChannel, _ arrival: ContinuousClock.Instant
+  ) throws(QMPError) {
+    switch action {
+    case .ready: break
+    case .send(let bytes):
+      do throws(TransportError) {
+        try channel.write(bytes)
+      } catch {
+        throw .transport(error)
+      }
+    case .event(let message): publish(message, arrival)
+    case .reply(let number, let reply):
+      let waiter = state.withLock { $0.waiters.removeValue(forKey: number) }
+      guard let waiter else { return }
+      switch reply {
+      case .returned(let value): waiter.continuation.resume(returning: .success(value))
+      case .refused(let kind, let description):
+        let error = QMPError.refused(
+          command: waiter.command, class: kind, description: description)
+        waiter.continuation.resume(returning: .failure(error))
+      }
+    }
+  }
+}
