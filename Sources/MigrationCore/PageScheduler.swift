@@ -1,0 +1,228 @@
+// What to send next in postcopy. The guest is waiting for what it asked for, so that goes first;
+// then what an earlier guest asked for at this point; then what lies behind recent requests; then
+// all the rest. Every host page is handed out exactly once: a destination that receives one twice
+// stops (postcopy places a page by filling a hole, and the hole is gone).
+
+public import Wire
+
+/// Why a page is sent now; a smaller value goes first.
+public enum PagePriority: Int, Sendable, Comparable, CaseIterable {
+  /// The guest waits for it.
+  case requested
+  /// A guest restored from the same checkpoint asked for it before.
+  case remembered
+  /// It lies behind a page that was asked for a moment ago.
+  case neighbour
+  /// Its turn in the walk over all memory.
+  case background
+  /// Its turn in the walk's second part: pages that are known to be zero.
+  case knownZero
+
+  /// Whether `left` goes before `right`.
+  public static func < (left: PagePriority, right: PagePriority) -> Bool {
+    left.rawValue < right.rawValue
+  }
+}
+
+/// A host page that is to be sent, whole, now.
+public struct ScheduledPage: Sendable, Equatable {
+  /// Where it begins.
+  public let address: RAMPageAddress
+  /// Its size: the destination's page size for that block, in bytes.
+  public let byteCount: Int
+  /// Why it is sent now.
+  public let priority: PagePriority
+
+  /// A page to be sent.
+  public init(address: RAMPageAddress, byteCount: Int, priority: PagePriority) {
+    self.address = address
+    self.byteCount = byteCount
+    self.priority = priority
+  }
+}
+
+/// What a request for a page led to.
+public enum RequestOutcome: Sendable, Equatable {
+  /// It goes out next.
+  case queued
+  /// It is queued already.
+  case duplicate
+  /// It was handed out before and is on its way, or there.
+  case alreadySent
+}
+
+/// Hands out every host page of a machine exactly once, in the order of need.
+///
+/// Handing out costs O(1) whatever the machine's size; memory is two bits a page at most, and taken
+/// only as pages are handed out. The type is a value without locks: its owner serialises.
+public struct PageScheduler: Sendable {
+  /// The bounds that keep a peer's requests from costing more memory than announced.
+  public enum Limits {
+    /// Requests waiting at one time; a further page is left to the background walk, which sends it.
+    public static let queuedRequests = 1 << 16
+  }
+
+  /// Host pages that were not handed out yet.
+  public private(set) var remainingCount: Int
+  /// Bytes of the host pages that were not handed out yet.
+  public private(set) var remainingByteCount: UInt64
+
+  private let blocks: [ScheduledBlock]
+  private let omittedBlocks: Set<Int>
+  private var sent: [PageBitmap]
+  private var queued: [PageBitmap]
+  private var queue: [RAMPageAddress] = []
+  private var queueHead = 0
+  private let demandOrder: [RAMPageAddress]
+  private var demandHead = 0
+  private var readahead = Readahead()
+  private var walk: BackgroundWalk
+
+  /// A scheduler over `blocks`; none of the pages of `omittedBlocks` (indices) is ever handed out.
+  ///
+  /// `demandOrder` holds the pages that an earlier guest asked for, first request first; entries
+  /// that do not name a page of these blocks are passed over.
+  public init(
+    blocks: [ScheduledBlock], omittedBlocks: Set<Int> = [], demandOrder: [RAMPageAddress] = []
+  ) {
+    self.blocks = blocks
+    self.demandOrder = demandOrder
+    sent = blocks.map { PageBitmap(pageCount: $0.pageCount) }
+    queued = sent
+    let walked = blocks.indices.filter { !omittedBlocks.contains($0) }
+    walk = BackgroundWalk(blockOrder: walked)
+    remainingCount = walked.reduce(0) { $0 + blocks[$1].pageCount }
+    remainingByteCount = walked.reduce(0) { $0 &+ blocks[$1].usedLength }
+    self.omittedBlocks = omittedBlocks
+  }
+
+  /// The block at `index`, as this scheduler sees it.
+  public func block(at index: Int) -> ScheduledBlock { blocks[index] }
+
+  /// Whether a waiting request could be handed out now.
+  public var hasRequests: Bool { queueHead < queue.count }
+
+  /// Whether the page that holds `address` was handed out.
+  public func wasSent(_ address: RAMPageAddress) -> Bool {
+    guard let page = hostPage(of: address) else { return false }
+    return sent[address.blockIndex].contains(page)
+  }
+
+  // MARK: Requests
+
+  /// Takes note that the guest waits for the host page that begins at `address`.
+  ///
+  /// The address must lie inside a block (`PostcopySource` checks what a peer asks for).
+  public mutating func request(_ address: RAMPageAddress) -> RequestOutcome {
+    guard let page = hostPage(of: address) else { return .alreadySent }
+    readahead.noteRequest(
+      blockIndex: address.blockIndex, page: page, block: blocks[address.blockIndex])
+    if sent[address.blockIndex].contains(page) { return .alreadySent }
+    guard queue.count - queueHead < Limits.queuedRequests else { return .duplicate }
+    guard queued[address.blockIndex].insert(page) else { return .duplicate }
+    queue.append(addressOf(page: page, blockIndex: address.blockIndex))
+    return .queued
+  }
+
+  // MARK: Handing out
+
+  /// The page the guest waits for longest, if it waits for one.
+  public mutating func nextRequested() -> ScheduledPage? {
+    while queueHead < queue.count {
+      let address = queue[queueHead]
+      queueHead += 1
+      if queueHead == queue.count {
+        queue.removeAll(keepingCapacity: true)
+        queueHead = 0
+      } else if queueHead >= 4096 && queueHead * 2 >= queue.count {
+        queue.removeFirst(queueHead)
+        queueHead = 0
+      }
+      if let page = take(address, priority: .requested) { return page }
+    }
+    return nil
+  }
+
+  /// The next page to send, or none when every page was handed out.
+  ///
+  /// `isKnownZero` is asked about pages of the background walk only: those it names are put off
+  /// until all others are sent, since a guest rarely waits for an empty page.
+  public mutating func next(isKnownZero: (RAMPageAddress) -> Bool = { _ in false })
+    -> ScheduledPage?
+  {
+    guard remainingCount > 0 else { return nil }
+    if let page = nextRequested() { return page }
+    if let page = nextRemembered() { return page }
+    while let (blockIndex, page) = readahead.next(sent: sent) {
+      let address = addressOf(page: page, blockIndex: blockIndex)
+      if let page = take(address, priority: .neighbour) { return page }
+    }
+    return nextOfWalk(isKnownZero: isKnownZero)
+  }
+
+  /// The next page of the remembered order alone; what a source may send before the switch.
+  public mutating func nextRemembered() -> ScheduledPage? {
+    while demandHead < demandOrder.count {
+      let address = demandOrder[demandHead]
+      demandHead += 1
+      if let page = take(address, priority: .remembered) { return page }
+    }
+    return nil
+  }
+
+  private mutating func nextOfWalk(isKnownZero: (RAMPageAddress) -> Bool) -> ScheduledPage? {
+    while let (blockIndex, page) = walk.next(sent: sent) {
+      let address = addressOf(page: page, blockIndex: blockIndex)
+      if walk.isSecondPass {
+        if let page = take(address, priority: .knownZero) { return page }
+      } else if isKnownZero(address) {
+        continue
+      } else if let page = take(address, priority: .background) {
+        return page
+      }
+    }
+    return nil
+  }
+
+  // MARK: What the destination has
+
+  /// Takes note that the destination holds host page number `page` of block `blockIndex`.
+  public mutating func markSent(blockIndex: Int, page: Int) {
+    guard !omittedBlocks.contains(blockIndex) else { return }
+    guard sent[blockIndex].insert(page) else { return }
+    remainingCount -= 1
+    remainingByteCount &-= UInt64(blocks[blockIndex].byteCount(ofPage: page))
+  }
+
+  /// The first run of host pages at or after `page` that were not handed out, if there is one.
+  public func unsentRun(blockIndex: Int, from page: Int) -> Range<Int>? {
+    let end = blocks[blockIndex].pageCount
+    guard page < end, let start = sent[blockIndex].firstNonMember(in: page..<end) else {
+      return nil
+    }
+    return start..<(sent[blockIndex].firstMember(in: start..<end) ?? end)
+  }
+
+  private mutating func take(_ address: RAMPageAddress, priority: PagePriority) -> ScheduledPage? {
+    guard !omittedBlocks.contains(address.blockIndex), let page = hostPage(of: address),
+      sent[address.blockIndex].insert(page)
+    else { return nil }
+    let block = blocks[address.blockIndex]
+    remainingCount -= 1
+    remainingByteCount &-= UInt64(block.byteCount(ofPage: page))
+    return ScheduledPage(
+      address: addressOf(page: page, blockIndex: address.blockIndex),
+      byteCount: block.byteCount(ofPage: page), priority: priority)
+  }
+
+  private func hostPage(of address: RAMPageAddress) -> Int? {
+    guard blocks.indices.contains(address.blockIndex) else { return nil }
+    let page = address.offset / UInt64(blocks[address.blockIndex].pageSize)
+    return page < UInt64(blocks[address.blockIndex].pageCount) ? Int(page) : nil
+  }
+
+  private func addressOf(page: Int, blockIndex: Int) -> RAMPageAddress {
+    RAMPageAddress(
+      blockIndex: blockIndex, offset: UInt64(page) * UInt64(blocks[blockIndex].pageSize))
+  }
+}

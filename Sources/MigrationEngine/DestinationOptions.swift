@@ -1,0 +1,37 @@
+// What a caller may choose about a move into an endpoint, and what it is told afterwards.
+
+public import Wire
+
+/// What a caller may choose about a destination.
+public struct DestinationOptions: Sendable {
+  /// How the source's stream is read: what it does not say itself, and the bounds it must keep.
+  public var decoder = StreamDecoder.Options()
+  /// The most bytes that one read takes from the channel.
+  public var readByteCount = 1 << 20
+  /// Whether both ends have the capability `switchover-ack`.
+  public var sendsSwitchoverAcknowledgement = false
+
+  /// The choices that suit a QEMU as source.
+  public init() {}
+}
+
+/// What a destination received.
+public struct DestinationReport: Sendable, Equatable {
+  /// Bytes read from the channel.
+  public var bytesReceived: UInt64 = 0
+  /// Target pages that held only zeros, each time they came.
+  public var zeroPages: UInt64 = 0
+  /// Target pages that came whole, each time they came.
+  public var normalPages: UInt64 = 0
+  /// Target pages that came as a delta.
+  public var deltaPages: UInt64 = 0
+  /// How often the source went through memory.
+  public var passCount: UInt64 = 0
+  /// Whether the source waited for confirmation over a return path, and got it.
+  public var confirmedToSource = false
+  /// From the call of `run()` to its end.
+  public var total: Duration = .zero
+
+  /// A report of nothing.
+  public init() {}
+}

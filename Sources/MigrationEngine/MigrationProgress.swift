@@ -1,0 +1,72 @@
+// How far a migration has come, as numbers that any thread may read while it runs.
+
+public import MigrationCore
+internal import Synchronization
+
+/// The counts of a migration at one moment.
+public struct MigrationProgress: Sendable, Equatable {
+  /// Where it stands.
+  public var status: MigrationStatus = .none
+  /// Bytes of RAM that were announced and are to be moved.
+  public var totalRAMBytes: UInt64 = 0
+  /// Bytes read from the channel.
+  public var bytesReceived: UInt64 = 0
+  /// Bytes written to the channel.
+  public var bytesSent: UInt64 = 0
+  /// Target pages that held only zeros.
+  public var zeroPages: UInt64 = 0
+  /// Target pages that travelled whole.
+  public var normalPages: UInt64 = 0
+  /// Target pages that travelled as a delta.
+  public var deltaPages: UInt64 = 0
+  /// How often the source went through memory; 1 during the first time.
+  public var passCount: UInt64 = 0
+  /// Requests for pages that the guest waited for.
+  public var pageRequests: UInt64 = 0
+  /// Host pages that went out unasked.
+  public var pagesPushed: UInt64 = 0
+  /// Bytes of RAM not yet moved, where that is known (a source always knows).
+  public var remainingRAMBytes: UInt64 = 0
+
+  /// Counts of a migration that has not begun.
+  public init() {}
+}
+
+/// The live counters behind `MigrationProgress`: written by the engine's threads, read by any.
+final class ProgressCounters: Sendable {
+  let status = Mutex(StatusLine())
+  let totalRAMBytes = Atomic<UInt64>(0)
+  let bytesReceived = Atomic<UInt64>(0)
+  let bytesSent = Atomic<UInt64>(0)
+  let zeroPages = Atomic<UInt64>(0)
+  let normalPages = Atomic<UInt64>(0)
+  let deltaPages = Atomic<UInt64>(0)
+  let passCount = Atomic<UInt64>(0)
+  let pageRequests = Atomic<UInt64>(0)
+  let pagesPushed = Atomic<UInt64>(0)
+  let remainingRAMBytes = Atomic<UInt64>(0)
+
+  init(from status: MigrationStatus = .none) {
+    self.status.withLock { $0 = StatusLine(from: status) }
+  }
+
+  func advance(to next: MigrationStatus) throws(IllegalTransition) {
+    try status.withLock { (line) throws(IllegalTransition) in try line.advance(to: next) }
+  }
+
+  var snapshot: MigrationProgress {
+    var progress = MigrationProgress()
+    progress.status = status.withLock { $0.current }
+    progress.totalRAMBytes = totalRAMBytes.load(ordering: .relaxed)
+    progress.bytesReceived = bytesReceived.load(ordering: .relaxed)
+    progress.bytesSent = bytesSent.load(ordering: .relaxed)
+    progress.zeroPages = zeroPages.load(ordering: .relaxed)
+    progress.normalPages = normalPages.load(ordering: .relaxed)
+    progress.deltaPages = deltaPages.load(ordering: .relaxed)
+    progress.passCount = passCount.load(ordering: .relaxed)
+    progress.pageRequests = pageRequests.load(ordering: .relaxed)
+    progress.pagesPushed = pagesPushed.load(ordering: .relaxed)
+    progress.remainingRAMBytes = remainingRAMBytes.load(ordering: .relaxed)
+    return progress
+  }
+}

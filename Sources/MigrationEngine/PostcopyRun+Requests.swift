@@ -1,0 +1,78 @@
+// The reading half of a postcopy source: what the destination says, and the pages it waits for.
+
+internal import MigrationCore
+internal import Synchronization
+internal import Transport
+internal import Wire
+
+extension PostcopyRun {
+  /// Reads the return path to its end, serving requests as they come.
+  func readReturnPath() throws {
+    var decoder = ReturnPathDecoder(
+      blocks: session.format.blocks, targetPageSize: session.format.targetPageSize)
+    var encoder = session.format.encoder()
+    let reader = PageReader(
+      endpoint: session.endpoint, format: session.format, counters: counters)
+    var buffer = ReceiveBuffer(byteCount: 64 << 10)
+    while true {
+      let count = try buffer.fill(from: session.channel)
+      let arrival = ContinuousClock.now
+      guard count > 0 else {
+        if isOver { return }
+        throw ClosedEarly()
+      }
+      counters.bytesReceived.add(UInt64(count), ordering: .relaxed)
+      let messages = try buffer.withReceived { bytes in try decoder.feed(bytes) }
+      for message in messages { try take(message, arrival) }
+      try serveRequests(since: arrival, reader, &encoder)
+      try noteProgress()
+      signal.announce()
+      if isConfirmed { return }
+    }
+  }
+
+  private func take(_ message: ReturnPathMessage, _ arrival: ContinuousClock.Instant) throws {
+    if case .requestPages = message {
+      isInterrupted.store(true, ordering: .relaxed)
+      timeline.withLock { $0.lastRequest = arrival }
+    }
+    try machine.withLock { try $0.receive(message) }
+    if case .pong(3) = message {
+      timeline.withLock { $0.running = session.elapsed }
+    }
+  }
+
+  private func serveRequests(
+    since arrival: ContinuousClock.Instant, _ reader: PageReader, _ encoder: inout StreamEncoder
+  ) throws {
+    while let page = machine.withLock({ $0.nextRequested() }) {
+      session.format.beginPart(&encoder)
+      guard append(page, reader, &encoder) else {
+        encoder.buffer.removeAll(keepingCapacity: true)
+        continue
+      }
+      session.format.endSection(&encoder)
+      try writing.withLock { _ in try session.flush(&encoder) }
+      machine.withLock { $0.pagesWritten(1) }
+      timeline.withLock { $0.latency.record(ContinuousClock.now - arrival) }
+    }
+  }
+
+  /// Whether the machine is through; the end of the return path is in order then.
+  private var isOver: Bool {
+    machine.withLock { machine in
+      if case .finished = machine.phase { return true }
+      return false
+    }
+  }
+
+  /// Whether the destination said its last word.
+  private var isConfirmed: Bool {
+    machine.withLock { machine in
+      switch machine.phase {
+      case .finished(.completed), .finished(.destinationFailed): true
+      default: false
+      }
+    }
+  }
+}

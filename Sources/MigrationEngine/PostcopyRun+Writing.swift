@@ -1,0 +1,155 @@
+// The writing half of a postcopy source: the elements, and the pages nobody waits for, a few at a
+// time so that a page somebody does wait for is never far behind.
+
+internal import MigrationCore
+internal import Synchronization
+internal import Transport
+internal import Wire
+
+extension PostcopyRun {
+  private enum Work {
+    case pages([ScheduledPage])
+    case elements([SourceElement])
+    case wait
+    case finished
+  }
+
+  /// Pages that are taken from the scheduler at a time: a request for one of them waits for all.
+  private static let groupPageCount = 8
+  /// Bytes in one section while the guest asks for pages, and while it does not.
+  private static let busyBatchByteCount = 32 << 10
+  private static let quietBatchByteCount = 256 << 10
+
+  /// Does what the machine says until it says that it is over.
+  func write() throws {
+    var encoder = session.format.encoder()
+    let reader = PageReader(
+      endpoint: session.endpoint, format: session.format, counters: counters)
+    var limiter = RateLimiter(bytesPerSecond: session.options.bandwidthLimit)
+    while true {
+      try checkGoingOn()
+      let seen = signal.changeCount
+      switch nextWork() {
+      case .elements(let elements):
+        try session.format.append(elements, to: &encoder)
+        try writing.withLock { _ in try session.flush(&encoder) }
+        if elements.contains(.package) {
+          timeline.withLock { $0.switchover = session.elapsed }
+        }
+      case .pages(let pages):
+        let byteCount = try writeBatch(beginningWith: pages, reader, &encoder)
+        try waitForRate(limiter.delay(afterSending: byteCount))
+      case .wait:
+        signal.wait(after: seen, timeout: .milliseconds(200))
+      case .finished:
+        return
+      }
+      try noteProgress()
+    }
+  }
+
+  private var isQuiet: Bool {
+    guard let last = timeline.withLock({ $0.lastRequest }) else { return false }
+    return ContinuousClock.now - last > session.options.quietAfter
+  }
+
+  private func nextWork() -> Work {
+    let options = session.options
+    let window = isQuiet ? options.quietWindow : options.busyWindow
+    return machine.withLock { machine in
+      if machine.phase == .pushing, machine.flow.bytesUnderWay >= window,
+        !machine.hasUrgentPages, machine.remainingPageCount > 0
+      {
+        return .wait
+      }
+      switch machine.next(isKnownZero: isKnownZero) {
+      case .write(let elements): return .elements(elements)
+      case .page(let page): return .pages(takeGroup(after: page, &machine))
+      case .range, .wait: return .wait
+      case .finish: return .finished
+      }
+    }
+  }
+
+  private func isKnownZero(_ page: RAMPageAddress) -> Bool {
+    session.endpoint.isKnownZero(
+      page, byteCount: Int(session.format.blocks[page.blockIndex].pageSize ?? 0))
+  }
+
+  /// The pages that are written together with `first`: none with one that the guest waits for,
+  /// and no more than one at a time of huge ones.
+  private func takeGroup(
+    after first: ScheduledPage, _ machine: inout PostcopySource
+  ) -> [ScheduledPage] {
+    var pages = [first]
+    var byteCount = first.byteCount
+    while pages[pages.count - 1].priority != .requested, pages.count < Self.groupPageCount,
+      byteCount < Self.busyBatchByteCount,
+      case .page(let page) = machine.nextPageOnly(isKnownZero: isKnownZero)
+    {
+      pages.append(page)
+      byteCount += page.byteCount
+    }
+    return pages
+  }
+
+  /// Writes a section of pages, and says how many bytes it took.
+  private func writeBatch(
+    beginningWith first: [ScheduledPage], _ reader: PageReader, _ encoder: inout StreamEncoder
+  ) throws -> Int {
+    isInterrupted.store(false, ordering: .relaxed)
+    let limit = isQuiet ? Self.quietBatchByteCount : Self.busyBatchByteCount
+    session.format.beginPart(&encoder)
+    var written = 0
+    var group = first
+    while true {
+      for page in group where append(page, reader, &encoder) { written += 1 }
+      if encoder.buffer.count >= limit || group.contains(where: { $0.priority == .requested })
+        || isInterrupted.load(ordering: .relaxed)
+      {
+        break
+      }
+      group = machine.withLock { machine in
+        guard case .page(let page) = machine.nextPageOnly(isKnownZero: isKnownZero) else {
+          return []
+        }
+        return takeGroup(after: page, &machine)
+      }
+      if group.isEmpty { break }
+    }
+    session.format.endSection(&encoder)
+    let byteCount = encoder.buffer.count
+    let ping: UInt32? = machine.withLock { machine in
+      machine.phase == .pushing ? machine.batchWritten(byteCount: byteCount) : nil
+    }
+    if let ping { try session.format.append([.ping(ping)], to: &encoder) }
+    try writing.withLock { _ in try session.flush(&encoder) }
+    machine.withLock { $0.pagesWritten(written) }
+    counters.pagesPushed.add(UInt64(written), ordering: .relaxed)
+    return byteCount
+  }
+
+  /// Appends a page, or tells the machine that it cannot be read.
+  func append(
+    _ page: ScheduledPage, _ reader: PageReader, _ encoder: inout StreamEncoder
+  ) -> Bool {
+    do {
+      try reader.append(page.address, byteCount: page.byteCount, to: &encoder)
+      return true
+    } catch {
+      machine.withLock { $0.pageDamaged(page.address) }
+      return false
+    }
+  }
+
+  private func waitForRate(_ delay: Duration) throws {
+    let end = ContinuousClock.now + delay
+    while true {
+      let seen = signal.changeCount
+      let left = end - ContinuousClock.now
+      guard left > .zero else { return }
+      try checkGoingOn()
+      signal.wait(after: seen, timeout: left)
+    }
+  }
+}

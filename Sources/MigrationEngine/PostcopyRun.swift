@@ -1,0 +1,204 @@
+// The machine runs at the destination first and its memory follows. The thread that called writes
+// what `PostcopySource` says; a second one reads what the destination asks for and writes those
+// pages itself, so that no request waits for a thread to wake up.
+
+internal import MigrationCore
+internal import Synchronization
+internal import Transport
+internal import Wire
+
+/// Sends a machine by postcopy, from the beginning or after a broken link.
+final class PostcopyRun: SourceRun {
+  let session: SourceSession
+  let machine: Mutex<PostcopySource>
+  /// Serialises writes to the channel, whole sections at a time.
+  let writing = Mutex(())
+  /// Announced whenever the machine may have something else to say.
+  let signal = Signal()
+  let timeline = Mutex(PostcopyTimeline())
+  /// Raised by a request, so that a batch being made is written as it is.
+  let isInterrupted = Atomic<Bool>(false)
+  private let failure = FirstError()
+  private let readerEnded = Atomic<Bool>(false)
+  private let isRecovery: Bool
+
+  /// How long to wait for a last word of the destination once the link is being ended.
+  private static let lastWord: Duration = .seconds(2)
+
+  init(
+    channel: ByteChannel, endpoint: any SourceEndpoint, options: SourceOptions,
+    beginning: PostcopySource.Beginning
+  ) {
+    isRecovery = beginning == .recovery
+    session = SourceSession(
+      channel: channel, endpoint: endpoint, options: options, isPostcopy: true,
+      status: isRecovery ? .postcopyPaused : .none)
+    machine = Mutex(
+      PostcopySource(
+        blocks: session.format.blocks, targetPageSize: session.format.targetPageSize,
+        omittedBlocks: endpoint.omittedBlocks, demandOrder: endpoint.demandOrder,
+        beginning: beginning))
+  }
+
+  var counters: ProgressCounters { session.counters }
+
+  var report: SourceReport {
+    var report = session.report
+    machine.withLock { machine in
+      report.demandOrder = machine.observedDemand
+      report.damagedPages = machine.damagedPages
+      report.damagedPageCount = machine.damagedPageCount
+    }
+    timeline.withLock { timeline in
+      report.requestLatency = timeline.latency.summary
+      report.switchover = timeline.switchover
+      report.running = timeline.running
+    }
+    return report
+  }
+
+  func cancel() {
+    session.cancel()
+    signal.announce()
+  }
+
+  // MARK: From beginning to end
+
+  func run() throws(MigrationError) {
+    session.begin()
+    do {
+      try refuseOmittedBlocks()
+      try counters.advance(to: isRecovery ? .postcopyRecover : .setup)
+      let reader = try startReader()
+      do {
+        try write()
+      } catch {
+        machine.withLock { $0.writeFailed() }
+        failure.store(error)
+      }
+      endLink()
+      reader.join()
+    } catch {
+      failure.store(error)
+    }
+    try conclude()
+  }
+
+  private func refuseOmittedBlocks() throws(MigrationError) {
+    guard !session.endpoint.omittedBlocks.isEmpty else { return }
+    throw .endpoint(
+      during: "the preparation of an instant restore",
+      cause: ProtocolViolation(
+        during: "preparing an instant restore", expected: "every block to be sent",
+        found: "blocks whose content the destination is to have already; it empties all memory "
+          + "when postcopy is announced, so restore this one eagerly"))
+  }
+
+  private func startReader() throws -> NamedThread {
+    do {
+      return try NamedThread(name: "godwit-requests") { [self] in
+        do {
+          try readReturnPath()
+        } catch {
+          failure.store(error)
+          session.channel.shutdownBoth()
+        }
+        readerEnded.store(true, ordering: .releasing)
+        signal.announce()
+      }
+    } catch {
+      throw ResourceFailure(activity: "starting a thread", cause: error)
+    }
+  }
+
+  /// Lets the reader take the destination's last words, and ends it then.
+  private func endLink() {
+    if failure.error == nil, outcome != .completed {
+      // All that can be sent was; the end of the stream tells the destination, which pauses.
+      try? session.channel.shutdownWrite()
+    }
+    let deadline = ContinuousClock.now + (session.isCancelled ? .zero : Self.lastWord)
+    while !readerEnded.load(ordering: .acquiring) {
+      let seen = signal.changeCount
+      let left = deadline - ContinuousClock.now
+      if left <= .zero { break }
+      if readerEnded.load(ordering: .acquiring) { break }
+      signal.wait(after: seen, timeout: left)
+    }
+    session.channel.shutdownBoth()
+  }
+
+  private var outcome: SourceOutcome? {
+    machine.withLock { machine in
+      guard case .finished(let outcome) = machine.phase else { return nil }
+      return outcome
+    }
+  }
+
+  private func conclude() throws(MigrationError) {
+    let (state, activity) = machine.withLock { ($0.destinationRunState, $0.activity) }
+    switch outcome {
+    case .completed:
+      do throws(IllegalTransition) {
+        try counters.advance(to: .completed)
+      } catch {
+        throw .internal(error)
+      }
+      return
+    case .destinationFailed(let code):
+      settle(.notStarted)
+      throw .destinationFailed(code: code)
+    case .leftWaiting(let count):
+      settle(state)
+      throw .damagedPages(count: count, destination: state)
+    case nil:
+      settle(state)
+      if session.isCancelled { throw .cancelled(destination: state) }
+      throw MigrationError(
+        sending: failure.error ?? ClosedEarly(), during: activity, destination: state)
+    }
+  }
+
+  /// The last status of a migration that did not complete.
+  ///
+  /// A step that the table does not have leaves the status before it, which is the truer one.
+  private func settle(_ state: DestinationRunState) {
+    switch state {
+    case .notStarted where session.isCancelled:
+      try? counters.advance(to: .cancelling)
+      try? counters.advance(to: .cancelled)
+    case .notStarted:
+      try? counters.advance(to: .failed)
+    case .unknown, .running:
+      try? counters.advance(to: .postcopyPaused)
+    }
+  }
+
+  /// Whether something failed or somebody wants an end.
+  func checkGoingOn() throws {
+    if let error = failure.error { throw error }
+    if session.isCancelled { throw TransportError.cancelled(action: "Sending") }
+  }
+
+  /// Takes note of the state that a message or a write led to.
+  func noteProgress() throws(IllegalTransition) {
+    let (phase, requests, remaining) = machine.withLock {
+      ($0.phase, $0.requestCount, $0.remainingByteCount)
+    }
+    counters.pageRequests.store(UInt64(requests), ordering: .relaxed)
+    counters.remainingRAMBytes.store(remaining, ordering: .relaxed)
+    switch phase {
+    case .opening, .askingBitmaps, .awaitingBitmaps, .resuming, .finished: return
+    case .sendingAhead, .switching: try counters.advance(to: .active)
+    case .pushing, .ending: try counters.advance(to: .postcopyActive)
+    }
+  }
+}
+
+/// When things happened, and how long requests took.
+struct PostcopyTimeline {
+  var latency = LatencyHistogram()
+  var lastRequest: ContinuousClock.Instant?
+  var switchover: Duration?
+  var running: Duration?
+}

@@ -1,0 +1,97 @@
+// What every way of sending a machine shares: the channel and what is counted about it.
+
+internal import MigrationCore
+internal import Synchronization
+internal import Transport
+internal import Wire
+
+/// One connection to a destination.
+final class SourceSession: Sendable {
+  let channel: ByteChannel
+  let endpoint: any SourceEndpoint
+  let format: SourceFormat
+  let options: SourceOptions
+  let counters: ProgressCounters
+  let start: Mutex<ContinuousClock.Instant?> = Mutex(nil)
+  private let cancelled = Atomic<Bool>(false)
+
+  init(
+    channel: ByteChannel, endpoint: any SourceEndpoint, options: SourceOptions, isPostcopy: Bool,
+    status: MigrationStatus = .none
+  ) {
+    self.channel = channel
+    self.endpoint = endpoint
+    self.options = options
+    format = SourceFormat(
+      endpoint: endpoint, ordinaryPageSize: options.ordinaryPageSize, isPostcopy: isPostcopy)
+    counters = ProgressCounters(from: status)
+    let omitted = endpoint.omittedBlocks
+    let total = format.blocks.indices.reduce(UInt64(0)) {
+      omitted.contains($1) ? $0 : $0 &+ format.blocks[$1].usedLength
+    }
+    counters.totalRAMBytes.store(total, ordering: .relaxed)
+    counters.remainingRAMBytes.store(total, ordering: .relaxed)
+  }
+
+  var isCancelled: Bool { cancelled.load(ordering: .acquiring) }
+
+  func cancel() {
+    cancelled.store(true, ordering: .releasing)
+    channel.shutdownBoth()
+  }
+
+  func begin() {
+    start.withLock { $0 = ContinuousClock.now }
+  }
+
+  /// Since `run()` was called.
+  var elapsed: Duration {
+    start.withLock { $0.map { ContinuousClock.now - $0 } ?? .zero }
+  }
+
+  /// Writes everything in the encoder and empties it.
+  func flush(_ encoder: inout StreamEncoder) throws(TransportError) {
+    try channel.write(encoder.buffer)
+    counters.bytesSent.add(UInt64(encoder.buffer.count), ordering: .relaxed)
+    encoder.buffer.removeAll(keepingCapacity: true)
+  }
+
+  /// The fields of a report that the counters know.
+  var report: SourceReport {
+    let progress = counters.snapshot
+    var report = SourceReport()
+    report.pageRequests = progress.pageRequests
+    report.pagesPushed = progress.pagesPushed
+    report.zeroPages = progress.zeroPages
+    report.normalPages = progress.normalPages
+    report.bytesSent = progress.bytesSent
+    report.total = elapsed
+    return report
+  }
+}
+
+/// Holds a writer to a number of bytes a second, over windows of a tenth of a second.
+struct RateLimiter {
+  private let bytesPerSecond: UInt64?
+  private var windowStart = ContinuousClock.now
+  private var bytesInWindow: UInt64 = 0
+
+  init(bytesPerSecond: UInt64?) {
+    self.bytesPerSecond = bytesPerSecond
+  }
+
+  /// How long to wait after `byteCount` more bytes were sent.
+  mutating func delay(afterSending byteCount: Int) -> Duration {
+    guard let bytesPerSecond, bytesPerSecond > 0 else { return .zero }
+    bytesInWindow += UInt64(byteCount)
+    let now = ContinuousClock.now
+    let due = Duration.seconds(Double(bytesInWindow) / Double(bytesPerSecond))
+    let spent = now - windowStart
+    if spent > due + .milliseconds(100) {
+      // Time that was not used does not accumulate.
+      windowStart = now
+      bytesInWindow = 0
+    }
+    return max(.zero, due - spent)
+  }
+}

@@ -1,0 +1,110 @@
+// The source machines' elements and pages as bytes: the one place where the engine's sources meet
+// the wire's encoder.
+
+internal import MigrationCore
+internal import Wire
+
+/// What all encoders of one source need to know.
+struct SourceFormat: Sendable {
+  let configuration: StreamConfiguration
+  /// The blocks with the page size they are placed in, which every one has here.
+  let blocks: [RAMBlockDescription]
+  /// The blocks as the RAM section announces them.
+  let announcedBlocks: [RAMBlockDescription]
+  let targetPageSize: Int
+  let ramSectionID: UInt32
+  let deviceState: DeviceState
+
+  /// Takes the facts of `endpoint` down, once.
+  ///
+  /// Page sizes travel only in postcopy, and only for blocks that are not made of the
+  /// destination's ordinary pages.
+  init(endpoint: any SourceEndpoint, ordinaryPageSize: Int, isPostcopy: Bool) {
+    configuration = endpoint.configuration
+    targetPageSize = endpoint.targetPageSize
+    ramSectionID = endpoint.ramSectionID
+    deviceState = endpoint.deviceState
+    let usual = UInt64(max(ordinaryPageSize, endpoint.targetPageSize))
+    let targetSize = UInt64(endpoint.targetPageSize)
+    let sized = endpoint.blocks.map { block in
+      var block = block
+      block.pageSize = isPostcopy ? max(block.pageSize ?? usual, usual) : targetSize
+      return block
+    }
+    blocks = sized
+    announcedBlocks = sized.map { block in
+      var block = block
+      if !isPostcopy || block.pageSize == usual { block.pageSize = nil }
+      return block
+    }
+  }
+
+  /// An encoder for one writing thread.
+  func encoder() -> StreamEncoder {
+    StreamEncoder(
+      targetPageSize: targetPageSize, usesFooters: deviceState.usesFooters,
+      blockNames: blocks.map(\.name))
+  }
+
+  /// Appends elements as they go on the wire.
+  func append(_ elements: [SourceElement], to encoder: inout StreamEncoder) throws(WireError) {
+    for element in elements { try append(element, to: &encoder) }
+  }
+
+  private func append(_ element: SourceElement, to encoder: inout StreamEncoder) throws(WireError) {
+    switch element {
+    case .header: encoder.appendHeader()
+    case .configuration: try encoder.append(configuration)
+    case .openReturnPath: try encoder.append(.openReturnPath)
+    case .ping(let value): try encoder.append(.ping(value))
+    case .advise(let summary, let size):
+      try encoder.append(
+        .postcopyAdvise(PostcopyAdvice(pageSizeSummary: summary, targetPageSize: size)))
+    case .ramSetup:
+      try encoder.appendSectionStart(.ram(id: ramSectionID))
+      try encoder.appendRAMSetup(announcedBlocks)
+      endSection(&encoder)
+    case .discard(let index, let ranges):
+      try encoder.append(
+        .ramDiscard(
+          block: blocks[index].name,
+          ranges: ranges.map {
+            RAMDiscardRange(start: $0.lowerBound, length: $0.upperBound - $0.lowerBound)
+          }))
+    case .package: try appendPackage(to: &encoder)
+    case .askReceivedBitmap(let index):
+      try encoder.append(.receiveBitmap(block: blocks[index].name))
+    case .resume: try encoder.append(.postcopyResume)
+    case .ramEnd:
+      encoder.appendSectionEnd(id: ramSectionID)
+      endSection(&encoder)
+    case .deviceState: encoder.append(verbatim: deviceState.bytes)
+    case .endOfStream: encoder.appendEndOfStream()
+    case .description:
+      // QEMU waits for a description after the end and does not read it: an empty one will do.
+      encoder.appendDescription(deviceState.description ?? Array("{}".utf8))
+    }
+  }
+
+  private func appendPackage(to encoder: inout StreamEncoder) throws(WireError) {
+    var blob = self.encoder()
+    try blob.append(.postcopyListen)
+    blob.append(verbatim: deviceState.bytes)
+    try blob.append(.ping(3))
+    try blob.append(.postcopyRun)
+    try encoder.append(.packaged(blob.buffer))
+  }
+
+  /// Begins a part of the RAM section whose first page names its block: parts of several writers
+  /// follow one another in any order.
+  func beginPart(_ encoder: inout StreamEncoder) {
+    encoder.appendSectionPart(id: ramSectionID)
+    encoder.forgetNamedBlock()
+  }
+
+  /// Ends a part of the RAM section.
+  func endSection(_ encoder: inout StreamEncoder) {
+    encoder.appendRAMEndOfSection()
+    encoder.appendFooter(id: ramSectionID)
+  }
+}
