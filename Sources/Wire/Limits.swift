@@ -30,7 +30,7 @@ public struct WireLimits: Equatable, Sendable {
   /// The largest bitmap of received pages on the return path (one bit a page).
   public var receivedBitmapSize = 1 << 30
   /// The most values that one device's fields are decoded into.
-  public var fieldCount = 4 << 20
+  public var fieldCount = 1 << 20
 
   /// The limits that suit every machine QEMU is known to run.
   public init() {}
@@ -42,8 +42,6 @@ enum WireSize {
   static let smallestPageBits: UInt32 = 10
   /// The largest target page that is believed.
   static let largestPageBits: UInt32 = 16
-  /// The longest payload of a return-path message that QEMU accepts.
-  static let returnPathPayload = 512
   /// What is taken at one time by a search for the end of something, so that little is left over.
   static let searchStep = 16 << 10
   /// The payload of a globalstate section: a length and a padded name.
