@@ -20,7 +20,7 @@ public enum DestinationRunState: Sendable, Equatable {
         + "query-migrate) before anything else is started from the same state."
     case .running:
       "The machine at the destination has begun to run and waits for the missing pages; nothing "
-        + "is lost, and a recovery (restore --recover) carries on."
+        + "is lost, and a recovery carries on."
     }
   }
 }

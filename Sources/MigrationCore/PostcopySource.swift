@@ -104,9 +104,6 @@ public struct PostcopySource: Sendable {
   }
   private var hotPageLimit: Int
 
-  /// Target pages of each block, as bitmaps of received pages count them.
-  public var pageCounts: [Int] { blocks.map { Int($0.usedLength / UInt64(targetPageSize)) } }
-
   /// Host pages that were not handed out yet.
   public var remainingPageCount: Int { scheduler.remainingCount }
 
@@ -308,7 +305,7 @@ public struct PostcopySource: Sendable {
       throw violation(expected: "no bitmap", found: "the bitmap of block \(block)")
     }
     let index = sentBlocks[next]
-    let pages = pageCounts[index]
+    let pages = Int(blocks[index].usedLength / UInt64(targetPageSize))
     guard block == blocks[index].name, bitmap.pageCount == pages else {
       throw violation(
         expected: "the bitmap of block \(blocks[index].name) with \(pages) pages",

@@ -8,8 +8,7 @@ internal import Wire
 extension PostcopyRun {
   /// Reads the return path to its end, serving requests as they come.
   func readReturnPath() throws {
-    var decoder = ReturnPathDecoder(
-      blocks: session.format.blocks, targetPageSize: session.format.targetPageSize)
+    var decoder = ReturnPathDecoder(pageCounts: session.format.pageCounts)
     var encoder = session.format.encoder()
     let reader = PageReader(
       endpoint: session.endpoint, format: session.format, counters: counters)
@@ -22,8 +21,7 @@ extension PostcopyRun {
         throw ClosedEarly()
       }
       counters.bytesReceived.add(UInt64(count), ordering: .relaxed)
-      let messages = try buffer.withReceived { bytes in try decoder.feed(bytes) }
-      for message in messages { try take(message, arrival) }
+      try buffer.withReceived { bytes in try decoder.feed(bytes) { try take($0, arrival) } }
       try serveRequests(since: arrival, reader, &encoder)
       try noteProgress()
       signal.announce()

@@ -150,14 +150,17 @@ final class PrecopyRun: SourceRun {
   }
 
   private func readReturnPath() throws {
-    var decoder = ReturnPathDecoder(blocks: session.format.blocks, targetPageSize: 4096)
+    var decoder = ReturnPathDecoder(pageCounts: session.format.pageCounts)
     var buffer = ReceiveBuffer(byteCount: 4096)
     while true {
       let count = try buffer.fill(from: session.channel)
       guard count > 0 else { throw ClosedEarly() }
       counters.bytesReceived.add(UInt64(count), ordering: .relaxed)
-      let messages = try buffer.withReceived { bytes in try decoder.feed(bytes) }
-      for message in messages { try machine.withLock { try $0.receive(message) } }
+      try buffer.withReceived { bytes in
+        try decoder.feed(bytes) { message in
+          try machine.withLock { try $0.receive(message) }
+        }
+      }
       switch machine.withLock({ $0.phase }) {
       case .finished(.completed): return
       case .finished(.destinationFailed(let code)): throw DestinationFailure(code: code)

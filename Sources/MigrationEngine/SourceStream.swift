@@ -39,6 +39,13 @@ struct SourceFormat: Sendable {
     }
   }
 
+  /// How many target pages each block has.
+  var pageCounts: [String: Int] {
+    Dictionary(
+      blocks.map { ($0.name, Int($0.usedLength / UInt64(targetPageSize))) },
+      uniquingKeysWith: { first, _ in first })
+  }
+
   /// An encoder for one writing thread.
   func encoder() -> StreamEncoder {
     StreamEncoder(
