@@ -69,7 +69,9 @@ public enum MigrationStatus: Equatable, Sendable {
   }
 }
 
-/// QEMU's account of the memory it has moved. Nil where a QEMU omits a number.
+/// QEMU's account of the memory it has moved.
+///
+/// Nil where a QEMU omits a number.
 public struct MigrationRAMStatistics: Equatable, Sendable {
   /// Bytes sent.
   public var transferredByteCount: UInt64?

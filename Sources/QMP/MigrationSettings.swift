@@ -88,9 +88,10 @@ public actor MigrationSettings {
     for requirement in parameters { try await apply(requirement) }
   }
 
-  /// Puts back what was changed and nothing else, the last change first. What cannot be put back
-  /// does not keep the rest from it, and stays listed in ``changed``, so that this can be called
-  /// again.
+  /// Puts back what was changed and nothing else, the last change first.
+  ///
+  /// What cannot be put back does not keep the rest from it, and stays listed in ``changed``, so
+  /// that this can be called again.
   /// - Throws: ``QMPError/notPutBack(settings:description:)``
   public func putBack() async throws(QMPError) {
     var left: [Change] = []

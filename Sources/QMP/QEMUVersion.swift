@@ -8,7 +8,9 @@ public struct QEMUVersion: Equatable, Sendable, Comparable, CustomStringConverti
   public var major: Int
   /// The second number.
   public var minor: Int
-  /// The third number: bug fixes. 50 and above is a version under development.
+  /// The third number: bug fixes.
+  ///
+  /// 50 and above is a version under development.
   public var micro: Int
   /// The distribution's name of its package; may be empty.
   public var package: String

@@ -93,7 +93,9 @@ extension QMPClient {
     try await execute("closefd", ["fdname": .string(name)])
   }
 
-  /// `pmemsave`: QEMU writes guest-physical memory to a file. The machine should be stopped.
+  /// `pmemsave`: QEMU writes guest-physical memory to a file.
+  ///
+  /// The machine should be stopped.
   /// - Parameters:
   ///   - address: guest-physical address of the first byte.
   ///   - byteCount: how much.

@@ -32,7 +32,9 @@ extension QMPClient {
   /// `system_reset`
   public func reset() async throws(QMPError) { try await execute("system_reset") }
 
-  /// `quit`: ends QEMU. That the connection breaks before the answer counts as success.
+  /// `quit`: ends QEMU.
+  ///
+  /// That the connection breaks before the answer counts as success.
   public func quit() async throws(QMPError) {
     do throws(QMPError) {
       try await execute("quit")

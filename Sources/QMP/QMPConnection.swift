@@ -4,8 +4,9 @@ import JSON
 import Synchronization
 import Transport
 
-/// The shared state of a client and its thread. Holds no reference to the client, so that the
-/// client's end can end the thread.
+/// The shared state of a client and its thread.
+///
+/// Holds no reference to the client, so that the client's end can end the thread.
 final class QMPConnection: Sendable {
   /// What came of a command.
   typealias Outcome = Result<JSONValue, QMPError>

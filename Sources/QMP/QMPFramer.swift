@@ -58,7 +58,9 @@ public struct QMPFramer: Sendable {
     }
   }
 
-  /// Looks at a byte inside a message. The reader checks everything else.
+  /// Looks at a byte inside a message.
+  ///
+  /// The reader checks everything else.
   private mutating func follow(_ byte: UInt8) {
     if isInString {
       if isEscaped {

@@ -5,8 +5,9 @@ import Glibc
 import Synchronization
 
 extension ByteChannel {
-  /// Ends the stream to the peer, who reads an end; reading goes on. To be called by the thread
-  /// that writes. A second call does nothing.
+  /// Ends the stream to the peer, who reads an end; reading goes on.
+  ///
+  /// To be called by the thread that writes. A second call does nothing.
   public func shutdownWrite() throws(TransportError) {
     guard !isWritingEnded.exchange(true, ordering: .acquiringAndReleasing) else { return }
     switch kind {
@@ -37,7 +38,9 @@ extension ByteChannel {
   public var isCancelled: Bool { wake.isRaised }
 
   /// Bytes that were written and that the peer's side has not taken yet: unacknowledged ones of a
-  /// TCP connection, unread ones of a Unix socket. Nil for pipes and files, which do not tell.
+  /// TCP connection, unread ones of a Unix socket.
+  ///
+  /// Nil for pipes and files, which do not tell.
   public func unsentByteCount() -> Int? {
     guard kind == .socket else { return nil }
     let count = godwit_unsent_bytes(descriptors.output)
@@ -45,7 +48,9 @@ extension ByteChannel {
   }
 
   /// Room for unsent bytes in the kernel, in bytes, as it accounts for it: twice what was asked
-  /// for. Nil for pipes and files.
+  /// for.
+  ///
+  /// Nil for pipes and files.
   public func sendBufferByteCount() -> Int? {
     var count: Int32 = 0
     var length = socklen_t(MemoryLayout<Int32>.size)
@@ -57,7 +62,9 @@ extension ByteChannel {
   }
 
   /// Asks for room for this many unsent bytes; the kernel has a limit (net.core.wmem_max) and
-  /// rounds. Does nothing to pipes and files.
+  /// rounds.
+  ///
+  /// Does nothing to pipes and files.
   public func setSendBuffer(byteCount: Int) throws(TransportError) {
     guard kind == .socket else { return }
     var count = Int32(clamping: byteCount)
@@ -68,14 +75,17 @@ extension ByteChannel {
     else { throw failure("Setting the send buffer", "of", code: errno) }
   }
 
-  /// Waits until the command behind an `exec:` channel has ended; nil for other channels. End the
-  /// stream first, and have read what the command writes, or it may never end.
+  /// Waits until the command behind an `exec:` channel has ended; nil for other channels.
+  ///
+  /// End the stream first, and have read what the command writes, or it may never end.
   public func commandExit() throws(TransportError) -> CommandExit? {
     try command?.exit()
   }
 
   /// Waits until the command behind an `exec:` channel has ended, and throws unless it ended with
-  /// status 0. Does nothing for other channels. See ``commandExit()``.
+  /// status 0.
+  ///
+  /// Does nothing for other channels. See ``commandExit()``.
   public func requireCommandSuccess() throws(TransportError) {
     guard let command else { return }
     let exit = try command.exit()

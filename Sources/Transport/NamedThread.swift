@@ -40,7 +40,9 @@ public final class NamedThread: Sendable {
     if !isJoined.load(ordering: .acquiring) { pthread_detach(thread) }
   }
 
-  /// Waits until the thread has ended. Only the first call waits.
+  /// Waits until the thread has ended.
+  ///
+  /// Only the first call waits.
   public func join() {
     guard !isJoined.exchange(true, ordering: .acquiringAndReleasing) else { return }
     _ = pthread_join(thread, nil)
