@@ -30,6 +30,13 @@ int godwit_unsent_bytes(int descriptor) {
   return ioctl(descriptor, SIOCOUTQ, &count) < 0 ? -errno : count;
 }
 
+int godwit_peer_process(int descriptor) {
+  struct ucred credentials;
+  socklen_t size = sizeof credentials;
+  if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0) return -errno;
+  return credentials.pid;
+}
+
 int godwit_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
 
 int godwit_replace_descriptor(int from, int to) {

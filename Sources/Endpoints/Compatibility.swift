@@ -9,7 +9,6 @@ struct RAMBlockFact: Sendable, Equatable {
   var maxLength: UInt64
 }
 
-
 /// What must be known of a QEMU started with `-incoming defer` to tell whether a checkpoint fits.
 struct DestinationFacts: Sendable, Equatable {
   /// QEMU's version, as people write it.

@@ -48,7 +48,9 @@ public struct MoveProgress: Sendable, Equatable {
   }
 }
 
-/// Where an operation reports while it works. Both closures may be called from any thread.
+/// Where an operation reports while it works.
+///
+/// Both closures may be called from any thread.
 public struct MoveObserver: Sendable {
   /// Takes a sample of the progress, at most some ten times a second.
   public var progress: @Sendable (MoveProgress) -> Void

@@ -62,6 +62,9 @@ public final class QMPClient: Sendable {
   /// rather than a gap in it; streams also end with the connection.
   public func events() -> AsyncStream<QMPEvent> { connection.subscribe() }
 
+  /// The process number of QEMU, where the monitor is a Unix socket of this host.
+  public var peerProcess: Int32? { connection.peerProcess }
+
   /// Ends the connection; commands under way throw ``QMPError/closed(command:)``.
   public func close() { connection.close() }
 

@@ -155,6 +155,9 @@ final class QMPConnection: Sendable {
 
   // MARK: - The end
 
+  /// The process at the other end, where the monitor is a Unix socket of this host.
+  var peerProcess: Int32? { state.withLock { $0.channel?.peerProcess } }
+
   func close() {
     finish(.closedHere)
   }

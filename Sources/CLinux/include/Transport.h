@@ -26,4 +26,8 @@ long godwit_send_descriptor(int descriptor, const void *bytes, size_t count, int
 // Receives bytes and at most one descriptor (*passed is -1 where none came).
 long godwit_receive_descriptor(int descriptor, void *bytes, size_t count, int *passed);
 
+// The process at the other end of a Unix socket as the kernel recorded it when the two were
+// connected; 0 for a TCP socket.
+int godwit_peer_process(int descriptor);
+
 #endif

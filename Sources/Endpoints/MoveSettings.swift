@@ -1,0 +1,81 @@
+// The migration settings a move needs in a QEMU, and why.
+
+import JSON
+import QMP
+
+/// What Godwit sets in a QEMU for the time of a move.
+///
+/// Every capability that QEMU knows and that a move does not need is turned off meanwhile: several
+/// of them change the stream (multifd, compress, mapped-ram), keep memory out of it
+/// (x-ignore-shared), or free memory that a saved guest goes on using (release-ram).
+enum MoveSettings {
+  /// Capabilities for sending a machine to be saved in `mode`.
+  static func capabilities(
+    for mode: SaveMode, known: [String: Bool]
+  ) -> [CapabilityRequirement] {
+    mode == .live
+      ? only([("background-snapshot", "save the moment at which the save began")], of: known)
+      : only([], of: known)
+  }
+
+  /// Capabilities for taking a machine in `mode`.
+  static func capabilities(
+    for mode: RestoreMode, known: [String: Bool]
+  ) -> [CapabilityRequirement] {
+    switch mode {
+    case .instant:
+      only([("postcopy-ram", "let the guest run before its memory is there")], of: known)
+    case .eager: only([], of: known)
+    // A migration that is under way keeps the settings it began with.
+    case .recover: []
+    }
+  }
+
+  private static func only(
+    _ needed: [(name: String, purpose: String)], of known: [String: Bool]
+  ) -> [CapabilityRequirement] {
+    let names = Set(needed.map(\.name))
+    return known.keys.filter { !names.contains($0) }.sorted().map {
+      CapabilityRequirement($0, false, to: "move the machine over one plain connection")
+    } + needed.map { CapabilityRequirement($0.name, true, to: $0.purpose) }
+  }
+
+  /// Parameters for sending: as fast as it goes, and in the clear, over a pair of sockets that no
+  /// other process can reach.
+  static let outgoingParameters = [
+    ParameterRequirement("max-bandwidth", 0, to: "save as fast as the store takes it"),
+    ParameterRequirement("tls-creds", "", to: "talk to Godwit over a private pair of sockets"),
+  ]
+
+  /// Parameters for taking a machine.
+  static let incomingParameters = [
+    ParameterRequirement("tls-creds", "", to: "talk to Godwit over a private pair of sockets")
+  ]
+
+  /// Applies settings, runs `body`, and puts back what was changed, whether or not it throws.
+  ///
+  /// What cannot be put back (QEMU may be gone) is said in a note; it is no failure of the move.
+  static func whileApplied<Value: Sendable>(
+    to client: QMPClient, note: @escaping @Sendable (String) -> Void,
+    capabilities: ([String: Bool]) -> [CapabilityRequirement],
+    parameters: [ParameterRequirement], _ body: () async throws -> Value
+  ) async throws -> Value {
+    let settings = try await MigrationSettings.read(from: client)
+    let outcome: Result<Value, any Error>
+    do {
+      try await settings.apply(capabilities(settings.capabilities), parameters)
+      outcome = .success(try await body())
+    } catch {
+      outcome = .failure(error)
+    }
+    // Not in the caller's task: what was changed is put back after a cancellation too.
+    await Task {
+      do {
+        if client.isConnected { try await settings.putBack() }
+      } catch {
+        note("\(error)")
+      }
+    }.value
+    return try outcome.get()
+  }
+}

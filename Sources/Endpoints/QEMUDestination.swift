@@ -1,0 +1,164 @@
+// A QEMU that waits for a machine (`-incoming defer`), or for the rest of one.
+
+import CheckpointStore
+import JSON
+import QMP
+import Wire
+
+/// What a restore asks of the QEMU it restores into.
+struct QEMUDestination: Sendable {
+  let client: QMPClient
+  /// Page sizes of its RAM blocks where they are not the host's ordinary 4 KiB, by block name.
+  let pageSizes: [String: UInt64]
+  /// Its process, where the monitor is a Unix socket of this host.
+  let process: ProcessIdentity?
+  /// Whether this QEMU can keep running after a failed load, and tell why it failed.
+  private let survivesFailure: Bool
+  private let facts: DestinationFacts
+  private let defaultRAM: String?
+
+  /// Asks the QEMU behind `client` what machine it is.
+  init(_ client: QMPClient) async throws {
+    self.client = client
+    let blocks = try await client.ramBlocks()
+    let machines = try await client.machineTypes()
+    let machine = try await client.machineType()
+    pageSizes = Dictionary(
+      blocks.filter { $0.pageByteCount != 4096 }.map { ($0.name, UInt64($0.pageByteCount)) },
+      uniquingKeysWith: { first, _ in first })
+    survivesFailure = try await client.schema().command(
+      "migrate-incoming", takes: "exit-on-error")
+    process = client.peerProcess.flatMap(ProcessIdentity.init(of:))
+    defaultRAM = machines.first { $0.name == machine }?.defaultRAMIdentifier
+    facts = DestinationFacts(
+      version: "\(client.version)", architecture: try await client.targetArchitecture(),
+      machine: machine, knownMachines: machines.map(\.name),
+      blocks: blocks.map {
+        RAMBlockFact(name: $0.name, usedLength: $0.usedByteCount, maxLength: $0.maximumByteCount)
+      },
+      pciAddresses: try await Self.pciAddresses(client))
+  }
+
+  private static func pciAddresses(_ client: QMPClient) async throws -> Set<String>? {
+    guard let root = try await client.pciBuses()[0]?["devices"]?.array else { return nil }
+    return Set(
+      root.compactMap { device in
+        guard let slot = device["slot"]?.int, let function = device["function"]?.int else {
+          return nil
+        }
+        let digits = String(slot, radix: 16)
+        return "0000:00:\(digits.count < 2 ? "0" : "")\(digits).\(function)"
+      })
+  }
+
+  /// Refuses a QEMU that is not waiting, or that the checkpoint does not fit.
+  func check(_ checkpoint: Checkpoint, for mode: RestoreMode) async throws {
+    let migration = try await client.migration()
+    let state = try await client.runState()
+    if mode == .recover {
+      try await waitUntilPaused(migration)
+    } else {
+      guard state.status == "inmigrate", migration.status == .none
+      else {
+        throw MoveError(
+          .wrongState,
+          "The QEMU at \(client.address) does not wait for a machine (it is '\(state.status)'): "
+            + "start one with -incoming defer, and use it for one restore.")
+      }
+    }
+    let sentences = Compatibility.mismatches(of: try CheckpointFacts(checkpoint), in: facts)
+    guard sentences.isEmpty else {
+      throw MoveError(
+        .mismatch,
+        "Checkpoint '\(checkpoint.info.name)' does not fit the QEMU at \(client.address). "
+          + sentences.joined(separator: " "))
+    }
+  }
+
+  /// A QEMU notices a lost connection within moments; one that still believes in it is told.
+  private func waitUntilPaused(_ first: MigrationInfo) async throws {
+    var migration = first
+    for attempt in 0..<100 {
+      switch migration.status {
+      case .postcopyPaused: return
+      case .postcopyActive, .postcopyRecover:
+        if attempt == 20 { try? await client.migratePause() }
+        try await Task.sleep(for: .milliseconds(50))
+        migration = try await client.migration()
+      default:
+        throw MoveError(
+          .wrongState,
+          "The QEMU at \(client.address) does not wait for pages of a broken restore (its "
+            + "migration is '\(migration.status.word)'): there is nothing to recover.")
+      }
+    }
+    throw MoveError(
+      .wrongState,
+      "The QEMU at \(client.address) still has a connection that serves its pages: another "
+        + "restore is going on, or did not end. Wait for it or stop it, then try again.")
+  }
+
+  /// Runs `body` with QEMU set up to take a machine in this way, and puts back what was changed.
+  func withSettings<Value: Sendable>(
+    for mode: RestoreMode, note: @escaping @Sendable (String) -> Void,
+    _ body: () async throws -> Value
+  ) async throws -> Value {
+    guard mode != .recover else { return try await body() }
+    return try await MoveSettings.whileApplied(
+      to: client, note: note,
+      capabilities: { MoveSettings.capabilities(for: mode, known: $0) },
+      parameters: MoveSettings.incomingParameters, body)
+  }
+
+  /// Lets the guest stay paused once its state is loaded: in the run state 'inmigrate', `stop`
+  /// only takes back the order to run on arrival.
+  func doNotRunOnArrival() async throws { try await client.stop() }
+
+  /// Tells QEMU to take the descriptor it was given as its connection to the source.
+  func connect(for mode: RestoreMode) async throws {
+    switch mode {
+    case .instant, .eager:
+      var arguments = [JSONMember("uri", .string(DescriptorHandover.uri))]
+      if survivesFailure { arguments.append(JSONMember("exit-on-error", false)) }
+      try await client.execute("migrate-incoming", .object(arguments))
+    case .recover: try await client.migrateRecover(from: DescriptorHandover.uri)
+    }
+  }
+
+  /// Waits until QEMU, which has everything, says so itself.
+  func waitUntilCompleted() async throws {
+    while true {
+      let migration = try await client.migration()
+      switch migration.status {
+      case .completed: return
+      case .failed, .cancelled, .postcopyPaused:
+        throw MoveError(
+          .failed,
+          "QEMU reports '\(migration.status.word)' after everything was sent: "
+            + "\(migration.errorDescription ?? "it does not say why").")
+      default: try await Task.sleep(for: .milliseconds(5))
+      }
+    }
+  }
+
+  /// QEMU's own words on why the machine could not be loaded, if it still answers and has any.
+  func failureReason() async -> String? {
+    guard let migration = try? await client.migration() else { return nil }
+    return migration.status == .failed ? migration.errorDescription : nil
+  }
+}
+
+extension CheckpointFacts {
+  /// The facts of a stored checkpoint.
+  init(_ checkpoint: Checkpoint) throws {
+    let state = DeviceState(
+      bytes: checkpoint.state.deviceState, description: checkpoint.state.vmDescription)
+    self.init(
+      name: checkpoint.info.name, qemuVersion: checkpoint.info.qemuVersion,
+      architecture: checkpoint.info.architecture, machine: checkpoint.info.machine,
+      blocks: checkpoint.blocks.map {
+        RAMBlockFact(name: $0.name, usedLength: $0.byteCount, maxLength: $0.byteCount)
+      },
+      sections: state.description == nil ? [] : try state.sections().map(\.header.name))
+  }
+}

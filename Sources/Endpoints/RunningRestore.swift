@@ -1,0 +1,165 @@
+// A restore while it runs: the engine serves pages, QEMU tells when its guest runs.
+
+import CheckpointStore
+import MigrationEngine
+import QMP
+import Transport
+import Wire
+
+/// One restore, from the first check to the last page.
+struct RunningRestore: Sendable {
+  /// Pages of the remembered demand order that go before the guest runs: at some 500 MB/s each
+  /// 256 of them delay it by two milliseconds and spare it as many faults.
+  static let hotPageLimit = 256
+
+  let checkpoint: Checkpoint
+  let destination: QEMUDestination
+  let request: RestoreRequest
+  let pending: PendingRestores
+  let observer: MoveObserver
+  /// A block whose content the destination has already (clones that share memory).
+  var sharedBlock: String?
+
+  /// Runs the restore to its end.
+  func run() async throws -> RestoreResult {
+    let start = ContinuousClock.now
+    try await destination.check(checkpoint, for: request.mode)
+    try checkWaitingGuest()
+    let source = try CheckpointSource(
+      checkpoint, pageSizes: destination.pageSizes, omitted: Set(sharedBlock.map { [$0] } ?? []))
+    var pair = try SocketPair()
+    let engine = SourceEngine(
+      channel: try ByteChannel(adopting: pair.take(), peer: "QEMU at \(request.qmp)"),
+      endpoint: source, plan: plan)
+    let handover = DescriptorHandover(pair.take())
+    let running = try await withPendingRecord(of: engine) {
+      try await destination.withSettings(for: request.mode, note: observer.note) {
+        try await move(engine, handover)
+      }
+    }
+    keepDemandOrder(engine.report)
+    return result(engine.report, running: running, seconds: (ContinuousClock.now - start).inSeconds)
+  }
+
+  private var plan: SourcePlan {
+    switch request.mode {
+    case .instant: .postcopy(hotPageLimit: Self.hotPageLimit)
+    case .eager: .precopy(returnPath: true)
+    case .recover: .recovery
+    }
+  }
+
+  /// Hands QEMU its end of the connection and serves the other until all memory is there; returns
+  /// the time from the connection to the guest running.
+  private func move(
+    _ engine: SourceEngine, _ handover: DescriptorHandover
+  ) async throws -> Duration? {
+    let metadata = CheckpointMetadata(decoding: checkpoint.state.metadata)
+    let staysPaused = request.leavesPaused || !metadata.wasRunning
+    if staysPaused && request.mode != .recover { try await destination.doNotRunOnArrival() }
+    try await handover.give(to: destination.client)
+
+    let watch = RunWatch(destination.client)
+    let ticker = Task { await showProgress(of: engine, watch) }
+    defer { ticker.cancel() }
+    let connected = ContinuousClock.now
+    async let sent = EngineThread.run("godwit-restore", cancel: { engine.cancel() }) {
+      try engine.run()
+    }
+    do {
+      try await destination.connect(for: request.mode)
+    } catch {
+      engine.cancel()
+      throw error
+    }
+    _ = try await sent
+    try await destination.waitUntilCompleted()
+    // A guest that was stopped for its copy carries the run state 'paused' in its state.
+    if request.mode == .eager && !staysPaused && metadata.mode == .paused {
+      try await destination.client.resume()
+      try await watch.waitForResume(atMost: .seconds(5))
+    }
+    return watch.firstResume.map { $0 - connected }
+  }
+
+  private func showProgress(of engine: SourceEngine, _ watch: RunWatch) async {
+    var meter = ProgressMeter(targetPageSize: Int(checkpoint.state.targetPageSize))
+    while !Task.isCancelled {
+      let phase: MoveProgress.Phase = watch.firstResume == nil ? .memory : .running
+      observer.progress(meter.outgoing(engine.progress, phase: phase))
+      try? await Task.sleep(for: .milliseconds(100))
+    }
+  }
+
+  private func result(
+    _ report: SourceReport, running: Duration?, seconds: Double
+  ) -> RestoreResult {
+    let latency = report.requestLatency
+    return RestoreResult(
+      name: checkpoint.info.name, runningMilliseconds: running?.inMilliseconds,
+      pageRequests: report.pageRequests, pagesPushed: report.pagesPushed,
+      requestMicroseconds: latency.count == 0
+        ? nil : (latency.p50.inMilliseconds * 1e3, latency.p99.inMilliseconds * 1e3),
+      seconds: seconds)
+  }
+
+  /// The order in which the guest asked for pages now, behind what was remembered: pages that were
+  /// sent ahead this time were not asked for and are still wanted first.
+  private func keepDemandOrder(_ report: SourceReport) {
+    let remembered = checkpoint.demandOrder
+    let known = Set(remembered)
+    let asked = report.demandOrder.map { DemandedPage(block: $0.blockIndex, offset: $0.offset) }
+    let new = asked.filter { !known.contains($0) }
+    guard !new.isEmpty else { return }
+    do {
+      try checkpoint.recordDemandOrder(remembered + new)
+    } catch {
+      observer.note("The next restore will be no faster than this one: \(error)")
+    }
+  }
+}
+
+// What is remembered of a guest that waits for its pages.
+extension RunningRestore {
+  /// A recovery must give the pages of the checkpoint that the guest was started from.
+  private func checkWaitingGuest() throws(MoveError) {
+    guard request.mode == .recover, let process = destination.process,
+      let waiting = pending.of(process), waiting.checkpointID != checkpoint.info.id
+    else { return }
+    throw MoveError(
+      .mismatch,
+      "The guest at \(request.qmp) waits for pages of checkpoint '\(waiting.checkpointName)', not "
+        + "of '\(checkpoint.info.name)': run 'godwit restore \(waiting.checkpointName) --qmp "
+        + "\(request.qmp) --recover'.")
+  }
+
+  /// Runs `body` while a record beside the store says which guest waits for which checkpoint; the
+  /// record outlives this process, and stays where the guest goes on waiting.
+  private func withPendingRecord<Value>(
+    of engine: SourceEngine, _ body: () async throws -> Value
+  ) async throws -> Value {
+    if let process = destination.process, request.mode != .eager {
+      try pending.add(
+        PendingRestore(
+          checkpointName: checkpoint.info.name, checkpointID: checkpoint.info.id,
+          qmp: request.qmp, process: process))
+    }
+    do {
+      let value = try await body()
+      destination.process.map(pending.remove)
+      return value
+    } catch let error as MigrationError where error.isRecoverable {
+      throw MoveError(
+        Task.isCancelled ? .cancelled : .failed,
+        "\(error) The guest at \(request.qmp) keeps what it has and waits for the rest; 'godwit "
+          + "restore \(checkpoint.info.name) --qmp \(request.qmp) --recover' carries on.")
+    } catch {
+      let reason = await destination.failureReason()
+      if request.mode != .recover { destination.process.map(pending.remove) }
+      throw reason.map {
+        MoveError(
+          .failed, "QEMU could not load checkpoint '\(checkpoint.info.name)': \($0) (\(error))")
+      } ?? error
+    }
+  }
+}
