@@ -3,8 +3,9 @@
 import Testing
 
 @Suite struct ModuleTests {
-  /// What each module may import beside the standard library. Wire, MigrationCore and JSON are
-  /// pure: no system, no clock, no thread.
+  /// What each module may import beside the standard library.
+  ///
+  /// Wire, MigrationCore and JSON are pure: no system, no clock, no thread.
   static let allowed: [String: Set<String>] = [
     "JSON": [],
     "Wire": ["JSON", "CZlib"],

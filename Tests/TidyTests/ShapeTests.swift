@@ -52,8 +52,9 @@ import Testing
     }
   }
 
-  /// The functions of a file: the line on which each begins, and how many it has. Follows the
-  /// braces, which is enough for code in the house format.
+  /// The functions of a file: the line on which each begins, and how many it has.
+  ///
+  /// Follows the braces, which is enough for code in the house format.
   static func functions(in file: SourceFile) -> [(start: Int, count: Int)] {
     var found: [(Int, Int)] = []
     var open: [(start: Int, depth: Int)] = []
