@@ -107,7 +107,7 @@ let package = Package(
       name: "EndpointsTests", dependencies: ["Endpoints", "CheckpointStore", "QMP", "JSON"],
       swiftSettings: testing),
     .testTarget(
-      name: "CommandLineTests", dependencies: ["godwit", "Endpoints", "JSON"],
+      name: "CommandLineTests", dependencies: ["godwit", "Endpoints", "Wire", "JSON"],
       swiftSettings: testing),
     .testTarget(name: "TidyTests", swiftSettings: testing),
     .testTarget(name: "DemoGuestTests", dependencies: ["DemoGuest"], swiftSettings: testing),

@@ -31,7 +31,7 @@ struct Godwit: AsyncParsableCommand {
         name: "The store:",
         subcommands: [
           ListCommand.self, ShowCommand.self, DeleteCommand.self, VerifyCommand.self,
-          CollectCommand.self,
+          CollectCommand.self, InspectCommand.self,
         ]),
       CommandGroup(name: "About this machine:", subcommands: [DoctorCommand.self]),
     ])

@@ -84,4 +84,10 @@ import Testing
     let shown = samples.map { pacing.admits($0.phase, at: .seconds($0.second)) }
     #expect(shown == [true, false, true, false, true])
   }
+
+  @Test func `quick work passes without a word`() {
+    var pacing = ProgressPacing(interval: .seconds(2), delay: .seconds(2))
+    let shown = [0, 1, 2, 3, 4].map { pacing.admits("memory", at: .seconds($0)) }
+    #expect(shown == [false, false, true, false, true])
+  }
 }

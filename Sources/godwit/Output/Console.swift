@@ -32,13 +32,13 @@ final class Console: Sendable {
   /// A console that speaks JSON or text; a bar is drawn only where standard error is a terminal.
   init(json: Bool) {
     style = json ? .json : StandardStream.error.isTerminal ? .bar : .lines
-    let interval: Duration =
+    let pacing =
       switch style {
-      case .bar: .milliseconds(100)
-      case .lines: .seconds(2)
-      case .json: .milliseconds(200)
+      case .bar: ProgressPacing(interval: .milliseconds(100), delay: .milliseconds(300))
+      case .lines: ProgressPacing(interval: .seconds(2), delay: .seconds(2))
+      case .json: ProgressPacing(interval: .milliseconds(200))
       }
-    state = Mutex(State(pacing: ProgressPacing(interval: interval)))
+    state = Mutex(State(pacing: pacing))
   }
 
   /// Whether results are to be objects rather than text.
