@@ -20,10 +20,12 @@ common=(-ffreestanding -nostdlib -fno-stack-protector -fno-pic -fno-asynchronous
         -fno-ident -std=c17 -Os -Wall -Wextra -Werror)
 declare -A flags=(
   [x86_64]='--target=x86_64-none-elf -mno-red-zone -mgeneral-regs-only'
+  [aarch64]='--target=aarch64-none-elf -mstrict-align -mgeneral-regs-only'
+  [mips]='--target=mips-none-elf -march=mips32r2 -msoft-float -mno-abicalls -G0'
 )
 # The compiler sees relative paths only: an image must not depend on where it was built.
 cd "$guest"
-for architecture in x86_64; do
+for architecture in x86_64 aarch64 mips; do
   objects=()
   for source in common/library.c common/workload.c "$architecture"/machine.c "$architecture"/start.S; do
     object=$work/$architecture-$(basename "$source").o

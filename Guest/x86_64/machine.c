@@ -21,25 +21,7 @@ static inline uint8_t in8(uint16_t port) {
     return value;
 }
 
-// Serial port
-
-enum { SERIAL = 0x3f8, LINE_STATUS = SERIAL + 5, TRANSMITTER_EMPTY = 0x20 };
-
-void console_put(char c) {
-    // Bounded: a machine whose port says nothing must not hang its guest.
-    for (int i = 0; i < 100000 && !(in8(LINE_STATUS) & TRANSMITTER_EMPTY); i++) {}
-    out8(SERIAL, (uint8_t)c);
-}
-
-static void console_start(void) {
-    out8(SERIAL + 1, 0);     // no interrupts
-    out8(SERIAL + 3, 0x80);  // divisor: 115200 baud
-    out8(SERIAL + 0, 1);
-    out8(SERIAL + 1, 0);
-    out8(SERIAL + 3, 3);  // 8 bits, no parity, one stop bit
-    out8(SERIAL + 2, 7);  // FIFOs on and empty
-    out8(SERIAL + 4, 3);  // ready
-}
+#include "../common/isa.h"
 
 // Clock
 
@@ -49,43 +31,11 @@ uint64_t clock_ticks(void) {
     return (uint64_t)high << 32 | low;
 }
 
-enum { PIT_HERTZ = 1193182, PIT_COUNTER = 0x40, PIT_COMMAND = 0x43, ROUNDS = 4 };
-
-static uint16_t pit_read(void) {
-    out8(PIT_COMMAND, 0x00);  // latch counter 0
-    uint16_t low = in8(PIT_COUNTER);
-    return (uint16_t)(low | in8(PIT_COUNTER) << 8);
-}
-
-// TSC ticks in about 16 ms of the PIT, per millisecond; 0 where no PIT counts.
-static uint32_t calibrate_once(void) {
-    const uint32_t span = PIT_HERTZ / 64;
-    uint32_t elapsed = 0, polls = 0;
-    uint16_t last = pit_read();
-    uint64_t began = clock_ticks(), now;
-    do {
-        uint16_t count = pit_read();
-        now = clock_ticks();
-        elapsed += (uint16_t)(last - count);
-        last = count;
-        if (++polls > 1000000 || (polls > 10000 && !elapsed)) return 0;
-    } while (elapsed < span);
-    return (uint32_t)(((now - began) * (PIT_HERTZ / 1000)) / elapsed);
-}
-
-// A pause of ours between two looks at the PIT loses its wrap and makes the TSC look faster
-// than it is, so the smallest of several answers is the best one.
-static uint32_t calibrate(const char *command_line) {
-    uint32_t told = parameter_number(command_line, "tsc", 0), best = 0;
-    if (told) return told;
-    out8(PIT_COMMAND, 0x34);  // counter 0, low then high byte, rate generator
-    out8(PIT_COUNTER, 0);
-    out8(PIT_COUNTER, 0);
-    for (int i = 0; i < ROUNDS; i++) {
-        uint32_t found = calibrate_once();
-        if (found && (!best || found < best)) best = found;
-    }
-    return best ? best : 1000000;  // no PIT and nothing said: 1 GHz keeps all but the names of the units
+// The command line's word first: a machine without a PIT says tsc=TICKS_PER_MILLISECOND.
+static uint32_t clock_speed(const char *command_line) {
+    uint32_t told = parameter_number(command_line, "tsc", 0);
+    uint32_t speed = told ? told : calibrate();
+    return speed ? speed : 1000000;  // nobody knows: 1 GHz, and a second is somewhat longer
 }
 
 // Interrupts and idling
@@ -177,7 +127,7 @@ void machine_main(uint64_t start_info_address) {
         add_region(&machine, entry->address, entry->size < room ? entry->size : room);
     }
     machine.command_line = command_line;
-    machine.ticks_per_millisecond = calibrate(command_line);
+    machine.ticks_per_millisecond = clock_speed(command_line);
     timer_start(machine.ticks_per_millisecond);
     workload(&machine);
 }

@@ -12,6 +12,10 @@ public enum DemoGuest {
   public enum Architecture: String, Sendable, CaseIterable {
     /// Any PC with a PVH entry: QEMU's `pc`, `q35` and `microvm`. Memory up to 64 GiB.
     case x86_64
+    /// QEMU's `virt` with an interrupt controller of version 2 and a 64-bit processor.
+    case aarch64
+    /// QEMU's big-endian `malta`, 32 bits. Memory up to 256 MiB.
+    case mips
   }
 
   /// The ELF file of the x86 guest.
@@ -70,6 +74,8 @@ extension DemoGuest.Architecture {
   private var encoded: String {
     switch self {
     case .x86_64: Self.encoded_x86_64
+    case .aarch64: Self.encoded_aarch64
+    case .mips: Self.encoded_mips
     }
   }
 

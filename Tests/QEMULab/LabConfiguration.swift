@@ -3,7 +3,7 @@
 import DemoGuest
 
 /// A QEMU, its machine and the guest's workload.
-public struct LabConfiguration: Sendable {
+public struct LabConfiguration: Sendable, CustomStringConvertible {
   /// The QEMU.
   public var qemu: QEMU
   /// The machine type and its properties (`-machine`), without the accelerator.
@@ -25,14 +25,27 @@ public struct LabConfiguration: Sendable {
   public init(
     _ qemu: QEMU, machine: String, memoryMegabytes: Int = 128, arguments: [String] = [],
     workload: String = DemoGuest.commandLine(
-      memoryMegabytes: 32, rate: 8, reportMilliseconds: 200)
+      memoryMegabytes: 32, rate: 8, check: 64, reportMilliseconds: 200)
   ) {
     self.qemu = qemu
     self.machine = machine
     self.memoryMegabytes = memoryMegabytes
     self.arguments = arguments
     self.workload = workload
+    if qemu.architecture == DemoGuest.Architecture.aarch64.rawValue { processor = "cortex-a57" }
   }
+
+  /// The machines that an architecture's guest runs on, by names every QEMU knows.
+  public static func machines(_ architecture: DemoGuest.Architecture) -> [String] {
+    switch architecture {
+    case .x86_64: ["pc", "q35", "microvm"]
+    case .aarch64: ["virt"]
+    case .mips: ["malta"]
+    }
+  }
+
+  /// QEMU and machine, as a test's name shows them.
+  public var description: String { "\(qemu) \(machine)" }
 
   /// The guest's architecture; nil where the lab has no guest for this QEMU.
   public var architecture: DemoGuest.Architecture? { .init(rawValue: qemu.architecture) }

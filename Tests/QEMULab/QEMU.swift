@@ -121,6 +121,17 @@ public struct Direction: Sendable, CustomStringConvertible {
   /// The older of the two versions: what it has, both have, and its machine types both know.
   public var oldest: QEMU.Version { min(source.version, destination.version) }
 
+  /// A machine type that both ends know and take for the same machine: the older one's version
+  /// of it, where a type has versions. (`microvm` and `malta` have none.)
+  public func machine(_ name: String) -> String {
+    switch name {
+    case "pc": "pc-i440fx-\(oldest)"
+    case "q35": "pc-q35-\(oldest)"
+    case "virt": "virt-\(oldest)"
+    default: name
+    }
+  }
+
   /// All ways between the QEMUs of an architecture, each to itself included.
   public static func all(_ architecture: DemoGuest.Architecture = .x86_64) -> [Direction] {
     let qemus = QEMU.all(architecture)
