@@ -24,6 +24,7 @@ final class CheckpointRecorder: DestinationEndpoint {
   struct Origin: Sendable {
     var qemuVersion = ""
     var architecture = ""
+    /// In bytes, for streams that do not tell it themselves.
     var targetPageSize = 4096
     var metadata = CheckpointMetadata()
   }
@@ -31,12 +32,14 @@ final class CheckpointRecorder: DestinationEndpoint {
   private let writer: CheckpointWriter
   private let origin: Origin
   private var configuration: StreamConfiguration?
+  private var targetPageSize: Int
   private var deviceState: DeviceState?
   private let outcome: RecordingOutcome
 
   init(writer: CheckpointWriter, origin: Origin, outcome: RecordingOutcome) {
     self.writer = writer
     self.origin = origin
+    targetPageSize = origin.targetPageSize
     self.outcome = outcome
   }
 
@@ -49,6 +52,13 @@ final class CheckpointRecorder: DestinationEndpoint {
         .refused,
         "The source sends with the capability \(capability), which keeps memory out of the "
           + "stream: a checkpoint of it would be empty. Turn it off at the source.")
+    }
+    if let bits = configuration.targetPageBits { targetPageSize = 1 << Int(bits) }
+    guard targetPageSize.isMultiple(of: storePageSize) else {
+      throw MoveError(
+        .refused,
+        "The guest has pages of \(targetPageSize) bytes; the store takes pages of "
+          + "\(storePageSize) bytes and multiples of it.")
     }
     try writer.prepare(blocks: blocks.map(Self.storable))
     self.configuration = configuration
@@ -72,7 +82,7 @@ final class CheckpointRecorder: DestinationEndpoint {
 
   func placeZero(_ page: RAMPageAddress) throws {
     try writer.putZero(
-      block: page.blockIndex, offset: page.offset, byteCount: origin.targetPageSize)
+      block: page.blockIndex, offset: page.offset, byteCount: targetPageSize)
   }
 
   func read(_ page: RAMPageAddress, into buffer: inout [UInt8]) throws {
@@ -89,7 +99,7 @@ final class CheckpointRecorder: DestinationEndpoint {
     let summary = try writer.seal(
       CheckpointState(
         machine: configuration.machine, qemuVersion: origin.qemuVersion,
-        architecture: origin.architecture, targetPageSize: UInt64(origin.targetPageSize),
+        architecture: origin.architecture, targetPageSize: UInt64(targetPageSize),
         ramSectionID: CheckpointSource.ramSectionID, configuration: configuration.storedBytes,
         deviceState: deviceState.bytes, vmDescription: deviceState.description,
         metadata: origin.metadata.encoded))

@@ -36,7 +36,7 @@ struct DetachedProcess: Sendable {
       unsafe strdup($0)
     }
     unsafe pointers.append(nil)
-    defer { for unsafepointer in unsafe pointers { unsafe free(pointer) } }
+    defer { unsafe pointers.forEach { unsafe free($0) } }
 
     var pid: pid_t = 0
     // SAFETY: argv is NULL-terminated and lives until the call returns; environ is the process's.

@@ -40,9 +40,7 @@ extension Operations {
       throw MoveError(.failed, "The engine ended without sealing checkpoint '\(request.name)'.")
     }
     return SaveResult(
-      name: request.name, mode: plan.mode, ramBytes: summary.ramBytes,
-      pagesZero: summary.pagesZero, pagesNew: summary.pagesNew,
-      pagesKnown: summary.pagesKnown, storedBytes: summary.storedBytes,
+      name: request.name, mode: plan.mode, summary: summary,
       downtimeMilliseconds: outcome.downtimeMilliseconds, seconds: outcome.seconds)
   }
 }

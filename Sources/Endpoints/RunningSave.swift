@@ -3,6 +3,7 @@
 import MigrationEngine
 import QMP
 import Transport
+import Wire
 
 /// One save, from the first setting to the last.
 ///
@@ -29,9 +30,11 @@ struct RunningSave: Sendable {
     observer: MoveObserver
   ) throws {
     var pair = try SocketPair()
+    var options = DestinationOptions()
+    options.decoder.targetPageSize = source.targetPageSize
     engine = DestinationEngine(
       channel: try ByteChannel(adopting: pair.take(), peer: "QEMU at \(source.client.address)"),
-      endpoint: recorder)
+      endpoint: recorder, options: options)
     handover = DescriptorHandover(pair.take())
     self.source = source
     self.plan = plan

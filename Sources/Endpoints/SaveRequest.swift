@@ -1,5 +1,7 @@
 // What `save` is asked for, and what it answers.
 
+import CheckpointStore
+
 /// How the guest's memory is copied out.
 public enum SaveMode: String, Sendable, CaseIterable {
   /// Memory is copied while the guest runs, until what is left fits a short stop.
@@ -53,8 +55,8 @@ public struct SaveRequest: Sendable {
 public struct SaveResult: Sendable {
   /// The checkpoint's name.
   public var name: String
-  /// How memory was copied.
-  public var mode: SaveMode
+  /// How memory was copied; nil for a received stream.
+  public var mode: SaveMode?
   /// Bytes of guest memory in the checkpoint.
   public var ramBytes: UInt64
   /// Pages of 4 KiB that are all zero.
@@ -69,4 +71,19 @@ public struct SaveResult: Sendable {
   public var downtimeMilliseconds: Double?
   /// How long the save took, in seconds.
   public var seconds: Double
+
+  init(
+    name: String, mode: SaveMode?, summary: CheckpointSummary, downtimeMilliseconds: Double?,
+    seconds: Double
+  ) {
+    self.name = name
+    self.mode = mode
+    ramBytes = summary.ramBytes
+    pagesZero = summary.pagesZero
+    pagesNew = summary.pagesNew
+    pagesKnown = summary.pagesKnown
+    storedBytes = summary.storedBytes
+    self.downtimeMilliseconds = downtimeMilliseconds
+    self.seconds = seconds
+  }
 }
