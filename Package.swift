@@ -41,7 +41,7 @@ let package = Package(
     .executableTarget(
       name: "godwit",
       dependencies: [
-        "Endpoints", "CheckpointStore", "QMP", "Wire", "JSON", "DemoGuest", argumentParser,
+        "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON", argumentParser,
       ],
       swiftSettings: strict),
 

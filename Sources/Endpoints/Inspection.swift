@@ -70,14 +70,14 @@ public struct InspectedBlock: Sendable, Equatable {
   public let pages: InspectedPageCounts?
 }
 
-/// How many of a block's pages are what. Together they are all of its pages.
+/// How many of a block's pages are what; together they are all of its pages.
 public struct InspectedPageCounts: Sendable, Equatable {
   /// Pages that are all zero, or were never sent.
   public var zero: UInt64
-  /// In a stream: pages with content that no page before them has. In a checkpoint: stored pages
+  /// In a stream, pages with content that no page before them has; in a checkpoint, stored pages
   /// whose content no other checkpoint has.
   public var unique: UInt64
-  /// In a stream: pages with the content of a page before them. In a checkpoint: stored pages
+  /// In a stream, pages with the content of a page before them; in a checkpoint, stored pages
   /// whose content another checkpoint has too.
   public var shared: UInt64
 }

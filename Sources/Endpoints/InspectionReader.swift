@@ -73,7 +73,9 @@ extension Inspection {
   /// - Throws: `StoreError`; `WireError` where the device state is not what QEMU writes.
   public init(of checkpoint: Checkpoint) throws {
     origin = .checkpoint(name: checkpoint.info.name)
-    configuration = StreamConfiguration(machine: checkpoint.state.machine)
+    configuration =
+      StreamConfiguration(storedBytes: checkpoint.state.configuration)
+      ?? StreamConfiguration(machine: checkpoint.state.machine)
     targetPageSize = Int(clamping: checkpoint.state.targetPageSize)
     pages = .checkpoint(checkpoint)
     blocks = try checkpoint.blocks.enumerated().map { index, block in

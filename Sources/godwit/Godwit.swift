@@ -28,6 +28,12 @@ struct Godwit: AsyncParsableCommand {
     subcommands: [],
     groupedSubcommands: [
       CommandGroup(
+        name: "Machines:",
+        subcommands: [
+          SaveCommand.self, RestoreCommand.self, StartCommand.self, ReceiveCommand.self,
+          SendCommand.self,
+        ]),
+      CommandGroup(
         name: "The store:",
         subcommands: [
           ListCommand.self, ShowCommand.self, DeleteCommand.self, VerifyCommand.self,

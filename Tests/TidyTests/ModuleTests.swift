@@ -20,7 +20,7 @@ import Testing
     ],
     "DemoGuest": ["Foundation"],
     "godwit": [
-      "Endpoints", "CheckpointStore", "Wire", "QMP", "JSON", "DemoGuest", "ArgumentParser",
+      "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON", "ArgumentParser",
       "Glibc", "Dispatch", "Foundation",
     ],
   ]

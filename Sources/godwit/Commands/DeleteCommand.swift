@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CheckpointStore
+import Endpoints
 import JSON
 
 struct DeleteCommand: GodwitCommand {
@@ -22,7 +23,7 @@ struct DeleteCommand: GodwitCommand {
   @OptionGroup var general: GeneralOptions
 
   func perform(_ console: Console) async throws {
-    try store.open().delete(names)
+    try Operations.delete(names, store: try store.open())
     let count = Units.count(UInt64(names.count), "checkpoint")
     console.result(
       ["Deleted \(count); `godwit gc` frees the room."],
