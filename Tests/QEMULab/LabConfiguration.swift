@@ -63,6 +63,8 @@ public struct LabConfiguration: Sendable, CustomStringConvertible {
     var words = qemu.command
     words += ["-machine", machine, "-accel", accelerator, "-m", "\(memoryMegabytes)M"]
     if let processor { words += ["-cpu", processor] }
+    // QEMU's versions and packages differ in microvm's firmware, and so in its ROM's size.
+    if machine.hasPrefix("microvm") { words += ["-bios", "qboot.rom"] }
     words += ["-nodefaults", "-display", "none", "-serial", "file:\(serial)"]
     words += ["-kernel", image, "-append", workload]
     return words + arguments

@@ -47,7 +47,8 @@ public final class LabQMP {
     var members = [JSONMember("execute", .string(command))]
     if let arguments { members.append(JSONMember("arguments", arguments)) }
     let bytes = JSONValue.object(members).bytes() + [0x0a]
-    guard write(descriptor, bytes, bytes.count) == bytes.count else {
+    // Not write: a QEMU that died must fail its test, not end the run by a signal.
+    guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
       throw LabError("\(command): the monitor is gone")
     }
     while true {
