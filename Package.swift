@@ -63,7 +63,7 @@ let package = Package(
     // Pages, manifests, catalogue.
     .target(
       name: "CheckpointStore",
-      dependencies: ["JSON", "CLinux", "COpenSSL", "CZstd", "CLZ4", grdb],
+      dependencies: ["CLinux", "COpenSSL", "CZstd", "CLZ4", "CZlib", grdb],
       swiftSettings: strict),
 
     // Control and channels.

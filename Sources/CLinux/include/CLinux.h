@@ -8,6 +8,7 @@
 #endif
 
 #include "Transport.h"
+#include "Files.h"
 #include "Userfaultfd.h"
 
 #endif

@@ -1,17 +1,23 @@
 // A listed checkpoint, opened for reading.
 
-/// A saved machine. All methods may be called from any number of threads at once.
+/// A saved machine; all methods may be called from any number of threads at once.
+///
+/// While it is open, no collect frees what it needs, even if it is deleted meanwhile.
 public final class Checkpoint: Sendable {
   /// What the catalogue says of it.
   public let info: CheckpointInfo
   /// Its RAM blocks, in stream order.
   public var blocks: [CheckpointBlock] { info.blocks }
   /// Everything but its RAM.
-  public let state: CheckpointState
+  public var state: CheckpointState { manifest.description.state }
 
-  init(info: CheckpointInfo, state: CheckpointState) {
-    self.info = info
-    self.state = state
+  let store: Store
+  let manifest: Manifest
+
+  init(store: Store, row: CatalogueRow, manifest: Manifest) {
+    self.store = store
+    self.manifest = manifest
+    info = row.info
   }
 
   /// Whether a page is zero or stored, without reading it.
@@ -19,10 +25,15 @@ public final class Checkpoint: Sendable {
   /// - Parameters:
   ///   - block: index into `blocks`.
   ///   - offset: byte offset in the block, a multiple of 4096.
-  public func pageKind(block: Int, offset: UInt64) throws(StoreError) -> PageKind { .zero }
+  public func pageKind(block: Int, offset: UInt64) throws(StoreError) -> PageKind {
+    try check(block, offset, storePageSize)
+    let reference = try manifest.reference(block: block, page: offset / UInt64(storePageSize))
+    return reference == .zero ? .zero : .stored(reference)
+  }
 
-  /// Reads pages, each verified against its hash before the call returns; a page that is damaged
-  /// is never handed out: the destination is zeroed and the error names the page.
+  /// Reads pages, each verified against its hash before the call returns.
+  ///
+  /// A page that is damaged is never handed out: its place is zeroed and the error names the page.
   ///
   /// - Parameters:
   ///   - block: index into `blocks`.
@@ -32,7 +43,27 @@ public final class Checkpoint: Sendable {
   @discardableResult
   public func read(
     block: Int, offset: UInt64, into destination: inout MutableRawSpan
-  ) throws(StoreError) -> PageKind { .zero }
+  ) throws(StoreError) -> PageKind {
+    try check(block, offset, destination.byteCount)
+    var kind = PageKind.zero
+    let firstPage = offset / UInt64(storePageSize)
+    for page in 0..<destination.byteCount / storePageSize {
+      let start = page * storePageSize
+      var part = destination._mutatingExtracting(start..<start + storePageSize)
+      let reference = try manifest.reference(block: block, page: firstPage + UInt64(page))
+      if reference == .zero {
+        zeroBytes(&part)
+        continue
+      }
+      if kind == .zero { kind = .stored(reference) }
+      do throws(StoreError) {
+        try store.source.read(reference, into: &part)
+      } catch {
+        throw named(error, block: block, page: firstPage + UInt64(page))
+      }
+    }
+    return kind
+  }
 
   /// Reads pages into an array, as `read(block:offset:into:)` does into a span.
   @discardableResult
@@ -49,46 +80,32 @@ public final class Checkpoint: Sendable {
   @discardableResult @unsafe
   public func read(
     block: Int, offset: UInt64, into destination: UnsafeMutableRawBufferPointer
-  ) throws(StoreError) -> PageKind { .zero }
-
-  /// The order in which a guest asked for pages at an earlier restore; empty if none was recorded.
-  public var demandOrder: [DemandedPage] { [] }
-
-  /// Keeps the order in which a guest asked for pages, for the next restore; replaces what was
-  /// kept before.
-  public func recordDemandOrder(_ order: [DemandedPage]) throws(StoreError) {}
-
-  /// The path of a file that holds a block's whole content, byte for byte, to be mapped privately
-  /// by many guests at once. Made at the first call (zero pages stay holes), then reused.
-  public func flatImage(block: Int) throws(StoreError) -> String { "" }
-
-  /// How many of a block's pages are zero, only this checkpoint's, or other checkpoints' too.
-  public func pageStatistics(block: Int) throws(StoreError) -> PageStatistics { PageStatistics() }
-}
-
-/// A page that a guest asked for.
-public struct DemandedPage: Hashable, Sendable {
-  /// Index into the checkpoint's blocks.
-  public var block: Int
-  /// Byte offset in the block.
-  public var offset: UInt64
-
-  /// Names a page.
-  public init(block: Int, offset: UInt64) {
-    self.block = block
-    self.offset = offset
+  ) throws(StoreError) -> PageKind {
+    // SAFETY: the caller gives this memory away for the length of the call.
+    var span = unsafe MutableRawSpan(_unsafeBytes: destination)
+    return try read(block: block, offset: offset, into: &span)
   }
-}
 
-/// What a block's 4 KiB pages are.
-public struct PageStatistics: Hashable, Sendable {
-  /// All zero.
-  public var zero: UInt64 = 0
-  /// Stored, and no other checkpoint has the same content.
-  public var unique: UInt64 = 0
-  /// Stored, and another listed checkpoint has the same content.
-  public var shared: UInt64 = 0
+  /// Says of a damage whose page it is.
+  func named(_ error: StoreError, block: Int, page: UInt64) -> StoreError {
+    guard case .damaged(var damage) = error else { return error }
+    damage.checkpoint = info.name
+    damage.block = blocks[block].name
+    damage.pageOffset = page * UInt64(storePageSize)
+    return .damaged(damage)
+  }
 
-  /// No pages.
-  public init() {}
+  func check(_ block: Int, _ offset: UInt64, _ byteCount: Int) throws(StoreError) {
+    guard blocks.indices.contains(block) else {
+      throw .invalidRequest("there is no RAM block number \(block) in \"\(info.name)\".")
+    }
+    let size = blocks[block].byteCount
+    guard offset % UInt64(storePageSize) == 0, byteCount % storePageSize == 0, offset <= size,
+      UInt64(byteCount) <= size - offset
+    else {
+      throw .invalidRequest(
+        "\(byteCount) bytes at offset \(offset) are not whole pages of the RAM block "
+          + "\(blocks[block].name) of \"\(info.name)\", which is \(size) bytes long.")
+    }
+  }
 }

@@ -1,0 +1,67 @@
+// Appending to packs: one writer a thread, large writes, begun on their way to the disk early.
+
+/// Appends payloads to packs of its own, beginning a new one when one is full.
+///
+/// One thread at a time uses it. Nothing it writes counts until a page table names it.
+final class PackWriter: @unchecked Sendable {
+  private static let writebackStep: UInt64 = 8 << 20
+
+  private let packs: PackFiles
+  private var number: UInt32 = 0
+  private var file: File?
+  private var end: UInt64 = 0
+  private var startedWriteback: UInt64 = 0
+  /// Every pack this writer began, with its file.
+  private(set) var written: [(number: UInt32, file: File)] = []
+
+  init(_ packs: PackFiles) { self.packs = packs }
+
+  /// Appends bytes to one pack.
+  ///
+  /// - Returns: the pack's number and where in it the bytes begin.
+  func append(_ content: RawSpan) throws(StoreError) -> (pack: UInt32, offset: UInt64) {
+    if file == nil || end + UInt64(content.byteCount) > PackFiles.byteLimit {
+      file = nil
+      let made = try packs.create()
+      number = made.number
+      file = made.file
+      end = PackFiles.headerSize
+      startedWriteback = 0
+      written.append((made.number, made.file))
+    }
+    guard let file else { return (0, 0) }
+    let offset = end
+    try file.write(content, at: offset)
+    end += UInt64(content.byteCount)
+    if end - startedWriteback >= PackWriter.writebackStep {
+      file.startWriteback(startedWriteback..<end)
+      startedWriteback = end
+    }
+    return (number, offset)
+  }
+
+  /// Appends an array's bytes.
+  func append(_ bytes: [UInt8]) throws(StoreError) -> (pack: UInt32, offset: UInt64) {
+    // SAFETY: the array outlives the call, and a UInt8 has no padding.
+    let content = unsafe bytes.span.bytes
+    return try append(content)
+  }
+
+  /// Makes everything appended survive power loss.
+  func sync() throws(StoreError) {
+    for pack in written { try pack.file.sync() }
+  }
+
+  /// Makes the names of the packs survive power loss.
+  func syncFolder() throws(StoreError) { try Folder.sync(packs.folder) }
+
+  /// Removes every pack this writer began; nothing may refer to them.
+  func removeAll() {
+    file = nil
+    for pack in written {
+      packs.forget(pack.number)
+      try? Folder.removeFile(pack.file.path)
+    }
+    written = []
+  }
+}
