@@ -57,7 +57,7 @@ struct Publication {
       pagesNew: numbering.newCount, pagesKnown: pages - census.zero - numbering.newCount,
       storedBytes: numbering.storedBytes)
     let info = CheckpointInfo(
-      name: name, id: id, created: now(), machine: state.machine, qemuVersion: state.qemuVersion,
+      name: name, id: id, created: wallClockSeconds(), machine: state.machine, qemuVersion: state.qemuVersion,
       architecture: state.architecture, parent: parent, blocks: blocks, summary: summary)
     do throws(StoreError) {
       let digest = try writeManifest(
@@ -247,12 +247,5 @@ struct Publication {
     guard range.upperBound - range.lowerBound >= 4096 else { return }
     let file = try File.open(store.packs.path(pack), O_RDWR, doing: "opening a pack")
     _ = try file.punchHole(range)
-  }
-
-  private func now() -> Double {
-    var time = timespec()
-    // SAFETY: `time` is a whole struct timespec.
-    unsafe clock_gettime(CLOCK_REALTIME, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
   }
 }
