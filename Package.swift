@@ -41,8 +41,13 @@ let package = Package(
     .executableTarget(
       name: "godwit",
       dependencies: [
-        "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON", argumentParser,
+        "Demonstration", "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON", argumentParser,
       ],
+      swiftSettings: strict),
+
+    // The main job, shown from nothing.
+    .target(
+      name: "Demonstration", dependencies: ["Endpoints", "CheckpointStore", "DemoGuest"],
       swiftSettings: strict),
 
     // What holds a machine, as adapters to the two engines.

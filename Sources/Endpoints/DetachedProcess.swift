@@ -4,16 +4,16 @@ import Glibc
 
 /// A process in a session of its own, so that neither Godwit's end nor the terminal's Ctrl-C
 /// reaches it.
-struct DetachedProcess: Sendable {
+public struct DetachedProcess: Sendable {
   /// `POSIX_SPAWN_SETSID` of <spawn.h>, which Glibc's module does not show.
   private static let sessionFlag: Int16 = 0x80
 
   /// Its process number.
-  let pid: Int32
+  public let pid: Int32
 
   /// Starts `command` (found in PATH) with `arguments`, its input empty and its output appended
   /// to `logPath`.
-  static func start(
+  public static func start(
     _ command: String, arguments: [String], logPath: String
   ) throws(MoveError) -> DetachedProcess {
     // The C types are opaque values that the paired init and destroy calls manage.
@@ -50,13 +50,13 @@ struct DetachedProcess: Sendable {
   }
 
   /// Whether it has ended; reaps it if so.
-  func hasEnded() -> Bool {
+  public func hasEnded() -> Bool {
     var status: Int32 = 0
     return unsafe waitpid(pid, &status, WNOHANG) == pid
   }
 
   /// Ends it at once, without a chance to clean up, and reaps it.
-  func kill() {
+  public func kill() {
     _ = Glibc.kill(pid, SIGKILL)
     var status: Int32 = 0
     _ = unsafe waitpid(pid, &status, 0)

@@ -52,8 +52,23 @@ public struct InstalledQEMU: Sendable, Equatable {
     return found.sorted { $0.key < $1.key }.map(\.value)
   }
 
+  /// The first QEMU of this host that emulates an architecture and tells its version: those that
+  /// `GODWIT_QEMU` lists before the one on the `PATH`.
+  public static func first(for architecture: String) async -> InstalledQEMU? {
+    let environment = ProcessInfo.processInfo.environment
+    let name = "qemu-system-\(architecture)"
+    let candidates =
+      commands(listedIn: environment["GODWIT_QEMU"] ?? "")
+      + executablesOnPath(environment["PATH"] ?? "").map { [$0] }
+    for command in candidates where command[0].hasSuffix(name) {
+      let qemu = await examine(command)
+      if qemu.version != nil { return qemu }
+    }
+    return nil
+  }
+
   /// Starts the command with `--version` and takes the number from its answer.
-  static func examine(_ command: [String]) async -> InstalledQEMU {
+  public static func examine(_ command: [String]) async -> InstalledQEMU {
     let answer = await output(of: command + ["--version"]) ?? ""
     let words = answer.split { $0.isWhitespace }
     let version = words.firstIndex(of: "version").flatMap { index in

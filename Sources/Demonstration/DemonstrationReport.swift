@@ -1,0 +1,45 @@
+// What the demonstration measured, step by step.
+
+/// The outcome of a demonstration: one row per thing that was shown.
+public struct DemonstrationReport: Sendable {
+  /// One thing that was done to the guest.
+  public struct Step: Sendable {
+    /// What was done (`save, live`).
+    public var title: String
+    /// How long the guest stood still, in milliseconds; nil where it did not run before.
+    public var downtimeMilliseconds: Double?
+    /// From the connection to the guest running, in milliseconds; nil for a save.
+    public var runningMilliseconds: Double?
+    /// Bytes the store grew by; nil for a restore.
+    public var storedBytes: UInt64?
+    /// Pages the guest has checked itself since, and found right; nil for a save.
+    public var pagesChecked: UInt64?
+    /// How long the step took, in seconds.
+    public var seconds: Double
+
+    init(
+      title: String, downtimeMilliseconds: Double? = nil, runningMilliseconds: Double? = nil,
+      storedBytes: UInt64? = nil, pagesChecked: UInt64? = nil, seconds: Double
+    ) {
+      self.title = title
+      self.downtimeMilliseconds = downtimeMilliseconds
+      self.runningMilliseconds = runningMilliseconds
+      self.storedBytes = storedBytes
+      self.pagesChecked = pagesChecked
+      self.seconds = seconds
+    }
+  }
+
+  /// The QEMU that was used, with its version.
+  public var qemu: String
+  /// Bytes of the guest's memory.
+  public var memoryBytes: UInt64
+  /// The steps, in the order in which they were done.
+  public var steps: [Step] = []
+  /// Pages of both checkpoints that were read back from the store and matched their hashes.
+  public var pagesVerified: UInt64 = 0
+  /// Pages that any guest found wrong; a demonstration where that is not 0 fails.
+  public var pagesBad: UInt64 = 0
+  /// How long everything took, in seconds.
+  public var seconds: Double = 0
+}
