@@ -91,7 +91,9 @@ public struct Demonstration: Sendable {
   }
 
   /// The machine as all of the demonstration's QEMUs have it, without memory that comes from an
-  /// image. Only the serial port's file differs.
+  /// image.
+  ///
+  /// Only the serial port's file differs.
   private func machine(_ serial: String) -> [String] {
     [
       "-nodefaults", "-display", "none", "-m", "\(options.memoryMegabytes)M",

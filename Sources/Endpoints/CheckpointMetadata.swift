@@ -26,8 +26,10 @@ struct CheckpointMetadata: Sendable, Equatable {
     self.mode = mode
   }
 
-  /// Reads what `encoded` wrote. Unknown members are passed over, missing ones take defaults, so
-  /// that checkpoints of other versions of Godwit stay readable.
+  /// Reads what `encoded` wrote.
+  ///
+  /// Unknown members are passed over, missing ones take defaults, so that checkpoints of other
+  /// versions of Godwit stay readable.
   init(decoding bytes: [UInt8]) {
     let value = (try? JSONValue(parsing: bytes)) ?? .null
     wasRunning = value["was-running"]?.bool ?? true

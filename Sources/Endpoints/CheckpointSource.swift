@@ -4,10 +4,14 @@ import CheckpointStore
 import MigrationEngine
 import Wire
 
-/// Gives a checkpoint to the source engine. Reads are safe from several threads at once.
+/// Gives a checkpoint to the source engine.
+///
+/// Reads are safe from several threads at once.
 final class CheckpointSource: SourceEndpoint {
-  /// The number under which `ram` travels. Any will do, but a recovery after Godwit itself was
-  /// killed must use the one of the first connection, so it never varies.
+  /// The number under which `ram` travels.
+  ///
+  /// Any will do, but a recovery after Godwit itself was killed must use the one of the first
+  /// connection, so it never varies.
   static let ramSectionID: UInt32 = 2
 
   let checkpoint: Checkpoint
