@@ -24,9 +24,9 @@ public struct InstalledQEMU: Sendable, Equatable {
     if (major, minor) < (6, 0) {
       return "older than the versions Godwit is written for (6.0 and later)"
     }
-    if (major, minor) <= (7, 2) {
-      return "without KVM it loses writes while a guest runs through a precopy, so Godwit saves "
-        + "its guests by background snapshot or paused"
+    if (major, minor) < (10, 0) {
+      return "without KVM it may lose what a guest writes during a live precopy, so Godwit saves "
+        + "such guests by background snapshot or paused"
     }
     return nil
   }

@@ -40,9 +40,35 @@ import Testing
     }
   }
 
+  @Test func `the command line's document names every command and option`() throws {
+    let url = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appendingPathComponent("../../Docs/CommandLine.md")
+    let document = try String(contentsOf: url, encoding: .utf8)
+    for command in try commands() {
+      let name = try #require(command["commandName"]?.string)
+      #expect(document.contains("`\(name)"), "\(name) is not in the document")
+      let row = document.split(separator: "\n").last {
+        $0.hasPrefix("| `\(name)`") || ($0.hasPrefix("| `send`") && $0.contains("`\(name)`"))
+      }
+      for argument in command["arguments"]?.array ?? [] {
+        for spelling in argument["names"]?.array ?? [] where spelling["kind"]?.string == "long" {
+          let flag = "--" + (spelling["name"]?.string ?? "")
+          guard !["--json", "--help", "--version"].contains(flag) else { continue }
+          #expect(row?.contains(flag) == true, "\(name)'s row leaves out \(flag)")
+        }
+      }
+    }
+  }
+
   @Test(arguments: [
     ["frobnicate"], ["list", "--nonsense"], ["show"], ["delete"], ["gc", "--wait", "soon"],
-    ["verify", "one", "two"],
+    ["verify", "one", "two"], ["save", "--name", "a"], ["restore", "a"], ["start", "a"],
+    ["save", "--qmp", "/s", "--name", "a", "--live", "--paused"],
+    ["save", "--qmp", "/s", "--name", "a", "--then", "explode"],
+    ["restore", "a", "--qmp", "/s", "--eager", "--recover"],
+    ["start", "a", "--count", "0", "--", "q"],
+    ["receive", "nowhere", "--name", "a"], ["send", "a", "tcp:host"],
+    ["receive", "file:a", "--name", "a", "--page-size", "1000"],
   ])
   func `wrong usage exits with 2 and explains itself on standard error`(arguments: [String]) throws
   {

@@ -18,7 +18,8 @@ import Testing
       file.lines.first?.hasPrefix("//") == true, "\(file) does not begin by saying what it is")
   }
 
-  @Test(arguments: swift)
+  /// The demonstration guest's images are literals that nobody reads.
+  @Test(arguments: swift.filter { !$0.name.hasPrefix("Image+") })
   func `lines are at most 100 columns`(file: SourceFile) {
     for (index, line) in file.lines.enumerated() where line.count > 100 {
       Issue.record("\(file):\(index + 1) has \(line.count) columns")
