@@ -100,8 +100,12 @@ let package = Package(
       swiftSettings: testing),
     .testTarget(name: "TransportTests", dependencies: ["Transport"], swiftSettings: testing),
     .testTarget(name: "QMPTests", dependencies: ["QMP", "JSON"], swiftSettings: testing),
+    .executableTarget(
+      name: "StoreCrash", dependencies: ["CheckpointStore"], path: "Tests/StoreCrash",
+      swiftSettings: strict),
     .testTarget(
-      name: "CheckpointStoreTests", dependencies: ["CheckpointStore"], swiftSettings: testing),
+      name: "CheckpointStoreTests", dependencies: ["CheckpointStore", "StoreCrash"],
+      swiftSettings: testing),
     .testTarget(
       name: "MigrationCoreTests", dependencies: ["MigrationCore", "Wire"],
       swiftSettings: testing),
