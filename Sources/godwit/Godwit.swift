@@ -39,7 +39,8 @@ struct Godwit: AsyncParsableCommand {
           ListCommand.self, ShowCommand.self, DeleteCommand.self, VerifyCommand.self,
           CollectCommand.self, InspectCommand.self,
         ]),
-      CommandGroup(name: "About this machine:", subcommands: [DoctorCommand.self]),
+      CommandGroup(
+        name: "About this machine:", subcommands: [DoctorCommand.self, DemoCommand.self]),
     ])
 
   static func main() async {

@@ -19,8 +19,10 @@ import Testing
       "CLinux", "DemoGuest", "Glibc", "Foundation",
     ],
     "DemoGuest": ["Foundation"],
+    "Demonstration": ["Endpoints", "CheckpointStore", "DemoGuest", "Foundation"],
     "godwit": [
-      "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON", "ArgumentParser",
+      "Demonstration", "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON",
+      "ArgumentParser",
       "Glibc", "Dispatch", "Foundation",
     ],
   ]

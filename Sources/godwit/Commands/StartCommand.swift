@@ -12,13 +12,15 @@ struct StartCommand: GodwitCommand {
     discussion: """
       What follows -- is the QEMU to start, with the arguments of the saved machine; Godwit adds \
       -incoming, a QMP socket and whatever else is needed, and prints each one's process and \
-      socket. The QEMUs run on when Godwit has ended.
+      socket. {index} in an argument becomes the machine's number, from 0. The QEMUs run on when \
+      Godwit has ended.
 
       With --share the clones share one image of the memory until they write to it.
 
       EXAMPLES
         godwit start web -- qemu-system-x86_64 -machine pc -m 4096
         godwit start web --count 8 --share -- qemu-system-x86_64 -machine pc -m 4096
+        godwit start web --count 2 -- qemu-system-x86_64 -m 4096 -serial file:web-{index}.log
       """)
 
   static let cancelsInOrder = true

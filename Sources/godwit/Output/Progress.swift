@@ -60,7 +60,10 @@ struct Progress {
   }
 
   /// One line: phase, bytes, rate, dirty pages, time left.
-  var line: String { "\(title): \(facts.joined(separator: ", "))" }
+  var line: String {
+    let facts = facts
+    return facts.isEmpty ? title : "\(title): \(facts.joined(separator: ", "))"
+  }
 
   /// One line that ends before `width` columns, with a bar where there is room for one.
   func bar(width: Int) -> String {
@@ -94,7 +97,7 @@ struct Progress {
     if let bytesTotal, let fraction {
       let done = Units.size(bytesDone)
       facts.append("\(Units.percent(fraction)), \(done) of \(Units.size(bytesTotal))")
-    } else {
+    } else if bytesDone > 0 {
       facts.append(Units.size(bytesDone))
     }
     if bytesPerSecond > 0 { facts.append(Units.rate(bytesPerSecond)) }
