@@ -90,6 +90,11 @@ let package = Package(
     .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
+    // Seeded mutators over the decoders, with a corpus.
+    .executableTarget(
+      name: "fuzz-wire", dependencies: ["Wire"], path: "Fuzz/Wire", exclude: ["Corpus"],
+      swiftSettings: strict),
+
     // Tests, one target per module, and the real thing.
     .target(
       name: "QEMULab", dependencies: ["DemoGuest", "QMP", "JSON"], path: "Tests/QEMULab",

@@ -4,7 +4,9 @@
 public struct DeviceState: Equatable, Sendable {
   /// The sections, header to footer, one after another, without the element that ends the stream.
   public var bytes: [UInt8]
-  /// The vmdescription that came with them: JSON. `nil` where the stream had none.
+  /// The vmdescription that came with them: JSON.
+  ///
+  /// `nil` where the stream had none.
   public var description: [UInt8]?
   /// Whether the sections end in footers: always, but for machine types up to 2.3.
   public var usesFooters: Bool

@@ -43,19 +43,36 @@ struct DeviceTail: Sendable {
     case continuation(Candidate)
   }
 
+  /// What the search has come to.
+  enum Result: Equatable {
+    /// More bytes are needed.
+    case open
+    /// This looks like the end, and comes next to be judged.
+    case candidate(Candidate)
+    /// Other elements continue here.
+    case continuation(Candidate)
+    /// More places look like the end than are believed.
+    case tooManyCandidates
+  }
+
+  /// Where in the stream the first byte was.
+  let start: UInt64
   private(set) var bytes: [UInt8] = []
   /// Candidates that have not been judged, in the order of their ends.
-  private(set) var candidates: [Candidate] = []
+  private var candidates: [Candidate] = []
   /// Where other elements continue after the sections.
-  private(set) var continuation: Candidate?
-  /// How many candidates have been seen.
-  private(set) var candidateCount = 0
+  private var continuation: Candidate?
+  /// For each candidate that was seen, the byte at which it could be known as one.
+  private var knownEnds: [Int] = []
   /// Everything before this was searched and is decided.
   private var scanned = 0
   /// The candidates that lie in what is searched again.
   private var recentStarts: [Int] = []
   /// The numbers of the sections that may have begun.
   private var fullIDs: Set<UInt32> = []
+
+  /// An empty tail that begins at `start` in the stream.
+  init(start: UInt64 = 0) { self.start = start }
 
   /// Appends bytes and searches them.
   mutating func append(_ span: RawSpan, _ rules: Rules) {
@@ -82,12 +99,17 @@ struct DeviceTail: Sendable {
     for finding in findings { record(finding) }
   }
 
-  /// Takes the first candidate that ends within the bytes and before any continuation.
-  mutating func takeCandidate() -> Candidate? {
-    guard let first = candidates.first, first.end <= bytes.count,
-      first.end <= continuation?.end ?? .max
-    else { return nil }
-    return candidates.removeFirst()
+  /// What the bytes so far come to; a candidate is given once.
+  ///
+  /// `limit` is how many candidates are believed. Everything is weighed at the byte at which the
+  /// first thing to happen happens, whether or not more bytes are here already.
+  mutating func next(limit: Int) -> Result {
+    let first = candidates.first
+    let horizon = min(bytes.count, first?.end ?? .max, continuation?.end ?? .max)
+    if knownEnds.lazy.filter({ $0 <= horizon }).count > limit { return .tooManyCandidates }
+    if let first, first.end == horizon { return .candidate(candidates.removeFirst()) }
+    if let continuation, continuation.end == horizon { return .continuation(continuation) }
+    return .open
   }
 
   private mutating func record(_ finding: Finding) {
@@ -96,7 +118,7 @@ struct DeviceTail: Sendable {
     case .candidate(let candidate):
       guard !recentStarts.contains(candidate.sectionsEnd) else { return }
       recentStarts.append(candidate.sectionsEnd)
-      candidateCount += 1
+      knownEnds.append(candidate.sectionsEnd + 7)
       let place = candidates.firstIndex { $0.end > candidate.end } ?? candidates.endIndex
       candidates.insert(candidate, at: place)
     case .continuation(let found):

@@ -5,8 +5,9 @@ public struct GlobalState: Equatable, Sendable {
   /// The name of the section.
   public static let sectionName = "globalstate"
 
-  /// QEMU's name for the run state (`running`, `paused`). A destination starts the guest after
-  /// loading if it is `running`, and adopts any other state.
+  /// QEMU's name for the run state (`running`, `paused`).
+  ///
+  /// A destination starts the guest after loading if it is `running`, and adopts any other state.
   public var runState: String
   /// The bytes after the name: flags of QEMU 8.2 and later, otherwise zero.
   private var rest: [UInt8]

@@ -4,7 +4,9 @@
 public struct PackagedState: Equatable, Sendable {
   /// The FULL sections, verbatim; `DeviceState` splits and decodes them.
   public var deviceBytes: [UInt8]
-  /// The value of the ping that precedes the start, if there is one. QEMU's own is 3.
+  /// The value of the ping that precedes the start, if there is one.
+  ///
+  /// QEMU's own is 3.
   public var ping: UInt32?
 
   /// The blob for a postcopy of the given device state.

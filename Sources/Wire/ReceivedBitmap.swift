@@ -16,6 +16,7 @@ public struct ReceivedBitmap: Equatable, Sendable {
   }
 
   /// The bitmap as it stood on the wire; `nil` unless `bytes` has `byteCount(forPages:)` bytes.
+  ///
   /// Bits beyond the last page are ignored.
   public init?(pageCount: Int, bytes: [UInt8]) {
     guard pageCount >= 0, bytes.count == Self.byteCount(forPages: pageCount) else { return nil }

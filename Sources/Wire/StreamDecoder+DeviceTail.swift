@@ -3,7 +3,7 @@
 extension StreamDecoder {
   /// Goes over to collecting FULL sections; the byte that begins them is read again.
   mutating func beginDeviceTail() {
-    deviceTail = DeviceTail()
+    deviceTail = DeviceTail(start: offset)
     state = .deviceTail
   }
 
@@ -29,24 +29,55 @@ extension StreamDecoder {
         .limitExceeded, expected: "device state of at most \(limit) bytes", found: "more")
     }
     deviceTail.append(bytes.extracting(0..<count), tailRules)
-    while let candidate = deviceTail.takeCandidate() {
-      guard try endsTail(candidate, &visitor) else { continue }
-      return count
+    while true {
+      switch deviceTail.next(limit: options.limits.tailCandidateCount) {
+      case .open:
+        try checkEmptyTail()
+        return count
+      case .candidate(let candidate):
+        if try endsTail(candidate, &visitor) { return count }
+      case .continuation(let place):
+        let early = Array(deviceTail.bytes[..<place.sectionsEnd])
+        pushback = Array(deviceTail.bytes[place.sectionsEnd...])
+        deviceTail = DeviceTail()
+        state = .element
+        try tell(.earlyDeviceState(early), &visitor)
+        return count
+      case .tooManyCandidates:
+        throw invalidTail(
+          .limitExceeded,
+          expected: "at most \(options.limits.tailCandidateCount) places that look like its end",
+          found: "one more")
+      }
     }
-    guard deviceTail.candidateCount <= options.limits.tailCandidateCount else {
-      throw invalid(
-        .limitExceeded,
-        expected: "at most \(options.limits.tailCandidateCount) places that look like its end",
-        found: "one more")
+  }
+
+  /// Refuses what follows the end of the sections, where there are no FULL ones, at once.
+  private func checkEmptyTail() throws(Interruption) {
+    let bytes = deviceTail.bytes
+    guard bytes.first == ElementType.endOfStream.rawValue, bytes.count >= 2 else { return }
+    guard bytes[1] == ElementType.description.rawValue else {
+      throw invalidTail(
+        .unexpectedElement, expected: "a vmdescription after the end of the sections",
+        found: "the byte \(hex(bytes[1]))")
     }
-    if let place = deviceTail.continuation?.sectionsEnd {
-      let early = Array(deviceTail.bytes[..<place])
-      pushback = Array(deviceTail.bytes[place...])
-      deviceTail = DeviceTail()
-      state = .element
-      try tell(.earlyDeviceState(early), &visitor)
+    guard bytes.count >= 7 else { return }
+    let size = bytes[2..<6].reduce(0) { $0 << 8 | Int($1) }
+    guard bytes[6] == UInt8(ascii: "{"), (2...options.limits.descriptionSize).contains(size) else {
+      throw invalidTail(
+        .malformedDescription,
+        expected: "an object of 2 to \(options.limits.descriptionSize) bytes of JSON",
+        found: "\(size) bytes that begin with \(hex(bytes[6]))")
     }
-    return count
+  }
+
+  /// An error in what was collected, at its beginning.
+  private func invalidTail(
+    _ kind: WireError.Kind, expected: String, found: String
+  ) -> Interruption {
+    .invalid(
+      WireError(
+        kind, at: deviceTail.start, reading: reading, expected: expected, found: found))
   }
 
   /// Ends the stream if the candidate's description describes what is before it.
@@ -62,7 +93,7 @@ extension StreamDecoder {
     } catch {
       guard candidate.sectionsEnd == 0 else { return false }
       // Nothing but a description can follow here, so its fault is the stream's.
-      throw invalid(.malformedDescription, expected: error.expected, found: error.found)
+      throw invalidTail(.malformedDescription, expected: error.expected, found: error.found)
     }
     pushback = Array(deviceTail.bytes[candidate.end...])
     deviceTail = DeviceTail()

@@ -2,7 +2,9 @@
 
 extension StreamDecoder {
   /// Reads one item, or a run of records, from the beginning of `bytes`, which is not empty, and
-  /// says how many bytes it took. Taking none means that another state reads the same bytes.
+  /// says how many bytes it took.
+  ///
+  /// Taking none means that another state reads the same bytes.
   mutating func step<V: StreamVisitor>(
     _ bytes: RawSpan, _ visitor: inout V
   ) throws(Interruption) -> Int {
@@ -21,9 +23,7 @@ extension StreamDecoder {
     case .packagedBlob: try packagedBlob(bytes, &visitor)
     case .deviceTail: try deviceTailBytes(bytes, &visitor)
     case .finished:
-      throw invalid(
-        .bytesAfterEnd, expected: "nothing more",
-        found: "\(bytes.byteCount == 1 ? "a byte" : "bytes") after the end")
+      throw invalid(.bytesAfterEnd, expected: "nothing more", found: "further bytes")
     }
   }
 

@@ -10,7 +10,9 @@ struct OpaquePayload: Sendable {
   /// Makes an empty payload.
   init() {}
 
-  /// Appends bytes. Gives the payload's size once its end is known.
+  /// Appends bytes.
+  ///
+  /// Gives the payload's size once its end is known.
   mutating func append(
     _ span: RawSpan, id: UInt32, isOpen: (UInt32) -> Bool
   ) -> Int? {
@@ -58,7 +60,9 @@ struct OpaquePayload: Sendable {
 
 extension SectionHeader {
   /// Whether the header of a START or FULL section may stand at `place`: its name is printable
-  /// ASCII. `nil` if the bytes do not suffice to tell.
+  /// ASCII.
+  ///
+  /// `nil` if the bytes do not suffice to tell.
   static func isPlausible(_ all: RawSpan, _ place: Int) -> Bool? {
     guard place + 6 <= all.byteCount else { return nil }
     let length = Int(all.byte(at: place + 5))

@@ -3,11 +3,13 @@
 extension StreamDecoder {
   /// What the reader of a stream knows that the stream does not say.
   public struct Options: Sendable {
-    /// The target page size in bytes, where neither the configuration nor an advice names it. A
-    /// power of two from 1 KiB to 64 KiB; right for x86 and most others as it is.
+    /// The target page size in bytes, where neither the configuration nor an advice names it.
+    ///
+    /// A power of two from 1 KiB to 64 KiB; right for x86 and most others as it is.
     public var targetPageSize = 4096
-    /// Whether the machine sends a vmdescription, as all do but with `suppress-vmdesc=on`. If
-    /// not, the end of the input ends the device state.
+    /// Whether the machine sends a vmdescription, as all do but with `suppress-vmdesc=on`.
+    ///
+    /// If not, the end of the input ends the device state.
     public var expectsDeviceDescription = true
     /// The facts of the first connection, where this one carries on a postcopy after a break.
     public var recovery: Recovery?

@@ -155,8 +155,9 @@ extension StreamDecoder {
 }
 
 extension [UInt8] {
-  /// Overwrites the array with what `source`, a zlib stream, expands to. Gives zlib's status and
-  /// the number of bytes that were written.
+  /// Overwrites the array with what `source`, a zlib stream, expands to.
+  ///
+  /// Gives zlib's status and the number of bytes that were written.
   fileprivate mutating func inflate(_ source: RawSpan) -> (status: CInt, size: Int) {
     var size = uLong(count)
     // SAFETY: both pointers are used during the call only, with the lengths of their buffers.

@@ -172,8 +172,10 @@ public struct StreamDecoder: Sendable {
     carry = held
   }
 
-  /// Runs one step on `bytes`. Says how many it took, or `nil` if the item is not whole: then
-  /// `carryNeeded` says how many it needs.
+  /// Runs one step on `bytes`.
+  ///
+  /// Says how many it took, or `nil` if the item is not whole: then `carryNeeded` says how many it
+  /// needs.
   private mutating func attempt<V: StreamVisitor>(
     _ bytes: RawSpan, _ visitor: inout V
   ) throws(Interruption) -> Int? {

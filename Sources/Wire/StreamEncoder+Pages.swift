@@ -16,8 +16,9 @@ enum RAMFlag {
 }
 
 extension StreamEncoder {
-  /// The announcement of the RAM blocks, which begins the payload of `START ram`. Page addresses
-  /// refer to `blocks` from here on.
+  /// The announcement of the RAM blocks, which begins the payload of `START ram`.
+  ///
+  /// Page addresses refer to `blocks` from here on.
   /// - Throws: `WireError` of kind `notEncodable` if a name exceeds 255 bytes or a length is not
   ///   a multiple of the target page size.
   public mutating func appendRAMSetup(_ blocks: [RAMBlockDescription]) throws(WireError) {
@@ -54,7 +55,9 @@ extension StreamEncoder {
     try appendWord(page, RAMFlag.page)
   }
 
-  /// A page of zeroes. Another fill than 0 is refused by QEMU 10.0.
+  /// A page of zeroes.
+  ///
+  /// Another fill than 0 is refused by QEMU 10.0.
   public mutating func appendZeroPage(
     _ page: RAMPageAddress, fill: UInt8 = 0
   ) throws(WireError) {

@@ -46,8 +46,10 @@ extension StreamEncoder {
     buffer.append(bigEndian: header.versionID)
   }
 
-  /// A command. A discard of more ranges than one command carries has to be split by the caller;
-  /// QEMU itself puts at most `VMCommand.discardRangeCount` into one.
+  /// A command.
+  ///
+  /// A discard of more ranges than one command carries has to be split by the caller; QEMU itself
+  /// puts at most `VMCommand.discardRangeCount` into one.
   /// - Throws: `WireError` of kind `notEncodable` if a name exceeds 255 bytes, a payload 65,535
   ///   bytes or a blob 4 GiB.
   public mutating func append(_ command: VMCommand) throws(WireError) {

@@ -102,8 +102,10 @@ extension VMDescription.Device {
 }
 
 extension VMDescription.Structure {
-  /// The structures whose parts are members of one object. There are several where QEMU writes
-  /// the elements of a queue into the object of the field, with equal names.
+  /// The structures whose parts are members of one object.
+  ///
+  /// There are several where QEMU writes the elements of a queue into the object of the field, with
+  /// equal names.
   fileprivate static func all(in members: [JSONMember]) throws(WireError) -> [Self] {
     var result: [Self] = []
     var current: Self?

@@ -43,7 +43,9 @@ public enum XBZRLE {
   }
 
   /// The delta that turns `old` into `new`, pages of one size, or `nil` where it would take more
-  /// than a page: such a page is sent plain. Equal pages give an empty delta, which is not sent.
+  /// than a page: such a page is sent plain.
+  ///
+  /// Equal pages give an empty delta, which is not sent.
   public static func encode(old: RawSpan, new: RawSpan) -> [UInt8]? {
     precondition(old.byteCount == new.byteCount, "a delta is between pages of one size")
     let size = new.byteCount

@@ -1,0 +1,62 @@
+// Reencoder.swift: a visitor that writes down again what it was told.
+
+import Wire
+
+/// Encodes each event and page as it comes.
+///
+/// What comes out is what went in, for a stream whose sender names a block only where it has to and
+/// compresses nothing.
+struct Reencoder: StreamVisitor {
+  var encoder: StreamEncoder
+  private var section: UInt32 = 0
+
+  init(targetPageSize: Int, usesFooters: Bool = true) {
+    encoder = StreamEncoder(targetPageSize: targetPageSize, usesFooters: usesFooters)
+  }
+
+  mutating func visit(_ event: StreamEvent) throws {
+    switch event {
+    case .header: encoder.appendHeader()
+    case .configuration(let configuration): try encoder.append(configuration)
+    case .command(let command):
+      if case .packaged = command { encoder.forgetNamedBlock() }
+      try encoder.append(command)
+    case .sectionStart(let header):
+      section = header.id
+      try encoder.appendSectionStart(header)
+    case .sectionPart(let id):
+      section = id
+      encoder.appendSectionPart(id: id)
+    case .sectionEnd(let id):
+      section = id
+      encoder.appendSectionEnd(id: id)
+    case .ramBlocks(let blocks): try encoder.appendRAMSetup(blocks)
+    case .multifdFlush: encoder.appendMultifdFlush()
+    case .ramEndOfSection:
+      encoder.appendRAMEndOfSection()
+      encoder.appendFooter(id: section)
+    case .dirtyBitmapChunk(let chunk):
+      try encoder.append(chunk)
+      if chunk.endsSection { encoder.appendFooter(id: section) }
+    case .opaqueSection(let id, let payload):
+      encoder.append(verbatim: payload)
+      encoder.appendFooter(id: id)
+    case .earlyDeviceState(let bytes): encoder.append(verbatim: bytes)
+    case .deviceState(let state): encoder.append(verbatim: state.bytes)
+    case .endOfStream: encoder.appendEndOfStream()
+    case .vmDescription(let json): encoder.appendDescription(json)
+    }
+  }
+
+  mutating func visitPage(_ page: RAMPageAddress, content: RawSpan) throws {
+    try encoder.appendPage(page, content: content)
+  }
+
+  mutating func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) throws {
+    try encoder.appendZeroPage(page, fill: fill)
+  }
+
+  mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) throws {
+    try encoder.appendDelta(page, xbzrle: xbzrle)
+  }
+}
