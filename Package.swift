@@ -127,7 +127,7 @@ let package = Package(
     .testTarget(name: "DemoGuestTests", dependencies: ["DemoGuest"], swiftSettings: testing),
     .testTarget(
       name: "InteropTests",
-      dependencies: ["QEMULab", "Endpoints", "CheckpointStore", "QMP", "Wire", "DemoGuest"],
+      dependencies: ["godwit", "QEMULab", "DemoGuest", "JSON"],
       swiftSettings: testing),
   ]
 )

@@ -24,7 +24,7 @@ public final class LabGuest {
   /// The socket of a second monitor, that nobody is connected to yet.
   public var qmpPath: String { directory + "/qmp" }
   /// Where the serial port's output goes.
-  public var serialPath: String { directory + "/serial" }
+  public let serialPath: String
 
   /// Starts a QEMU and greets its monitor.
   ///
@@ -39,14 +39,15 @@ public final class LabGuest {
       throw LabError("the lab has no guest for \(configuration.qemu)")
     }
     directory = try Self.makeDirectory()
+    serialPath = directory + "/serial"
     let image = directory + "/guest.elf"
     try architecture.write(to: image)
-    var words = configuration.commandLine(image: image, serial: directory + "/serial")
+    var words = configuration.commandLine(image: image, serial: serialPath)
     words += ["-qmp", "unix:\(directory)/qmp,server=on,wait=off"]
     words += ["-qmp", "unix:\(directory)/lab,server=on,wait=off"]
     if isIncoming { words += ["-incoming", "defer"] }
     if isPaused { words += ["-S"] }
-    (keeper, leash) = try Self.launch(words, in: directory)
+    (keeper, leash) = try Self.launch(script: Self.keeping, words, in: directory)
     let log = directory + "/log"
     do {
       pid = try Self.waitForPid(directory + "/pid")
@@ -56,6 +57,23 @@ public final class LabGuest {
       leash.fileHandleForWriting.closeFile()
       throw LabError("\(words.joined(separator: " ")) did not start: \(error) \(said)")
     }
+  }
+
+  /// Takes over a QEMU that somebody else started, to watch it and to end it.
+  ///
+  /// - Parameters:
+  ///   - pid: its process.
+  ///   - qmp: its monitor's socket, which nobody must be connected to.
+  ///   - serialPath: where its serial port's output goes.
+  public init(
+    adopting pid: Int32, qmp: String, serialPath: String, configuration: LabConfiguration
+  ) throws {
+    self.configuration = configuration
+    self.pid = pid
+    self.serialPath = serialPath
+    directory = try Self.makeDirectory()
+    (keeper, leash) = try Self.launch(script: "read -r _; kill -9 $1", ["\(pid)"], in: directory)
+    self.qmp = try LabQMP(path: qmp)
   }
 
   deinit { kill() }
@@ -95,15 +113,19 @@ public final class LabGuest {
     return template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
   }
 
-  /// Starts a command under a shell that kills it when its own input ends.
+  /// Runs the command it is given, until its own input ends.
+  private static let keeping = """
+    "$@" >"$LAB/log" 2>&1 </dev/null & qemu=$!
+    echo $qemu >"$LAB/pid.new"; mv "$LAB/pid.new" "$LAB/pid"
+    read -r _; kill -9 $qemu; wait $qemu
+    """
+
+  /// Starts a shell that kills a QEMU when its own input ends.
   ///
   /// So a guest never outlives the test run, even one that is killed.
-  private static func launch(_ words: [String], in directory: String) throws -> (Process, Pipe) {
-    let script = """
-      "$@" >"$LAB/log" 2>&1 </dev/null & qemu=$!
-      echo $qemu >"$LAB/pid.new"; mv "$LAB/pid.new" "$LAB/pid"
-      read -r _; kill -9 $qemu; wait $qemu
-      """
+  private static func launch(
+    script: String, _ words: [String], in directory: String
+  ) throws -> (Process, Pipe) {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
     process.arguments = ["-c", script, "lab"] + words
