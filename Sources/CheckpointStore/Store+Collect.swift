@@ -94,7 +94,8 @@ extension Store {
     let boot = Checkpoint.bootTag()
     for name in try Folder.names(in: layout.images) {
       let parts = name.split(separator: "-")
-      let isCurrent = parts.count == 3 && listed.contains(String(parts[0]))
+      let isCurrent =
+        parts.count == 3 && listed.contains(String(parts[0]))
         && parts[2].hasPrefix(boot)
       if !isCurrent || name.hasSuffix(".draft") {
         try Folder.removeFile(layout.images + "/" + name)

@@ -20,8 +20,8 @@ extension Store {
     var rows = survey.rows
     if let name {
       rows = rows.filter { $0.info.name == name }
-      // A row whose digest fails is in the report already, under its name.
-      guard !rows.isEmpty || report.damages.contains(where: { $0.checkpoint == name }) else {
+      // Where the catalogue itself is damaged, the report says so already.
+      guard !rows.isEmpty || !report.isClean else {
         throw .noSuchCheckpoint(name, store: path)
       }
     }
@@ -77,7 +77,11 @@ extension Store {
         return (survey.rows, head)
       }
     } catch {
-      try note(error, in: &report)
+      if case .catalogue(_, let reason) = error {
+        report.add(Damage(file: CatalogueSeal.catalogueName, what: reason))
+      } else {
+        try note(error, in: &report)
+      }
       return nil
     }
   }

@@ -89,7 +89,8 @@ import Testing
         let run = min(3, pages - page)
         var content: [UInt8] = []
         for place in 0..<run {
-          model[page + place] = place == 1 ? zeroPage : noisePage(.random(in: 0..<99, using: &generator))
+          model[page + place] =
+            place == 1 ? zeroPage : noisePage(.random(in: 0..<99, using: &generator))
           content += model[page + place]
         }
         try writer.put(block: 1, offset: UInt64(page * 4096), content)

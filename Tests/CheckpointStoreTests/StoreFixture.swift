@@ -18,7 +18,8 @@ final class StoreFixture {
   /// Saves blocks of whole pages.
   @discardableResult
   func save(
-    _ name: String, _ blocks: [(String, [UInt8])], options: WriterOptions = WriterOptions(threads: 2),
+    _ name: String, _ blocks: [(String, [UInt8])],
+    options: WriterOptions = WriterOptions(threads: 2),
     state: CheckpointState = CheckpointState(machine: "pc", deviceState: [1, 2, 3])
   ) throws -> CheckpointSummary {
     let writer = try store.beginCheckpoint(named: name, options: options)

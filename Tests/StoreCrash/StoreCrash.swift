@@ -33,7 +33,8 @@ enum StoreCrash {
     if seed % 11 == 0 { return [UInt8](repeating: 0, count: 4096) }
     var state = seed % 8 == 0 ? seed % 64 : seed
     var page = [UInt8](repeating: 0, count: 4096)
-    for index in stride(from: 0, to: 4096, by: 64) {
+    // Every other page does not compress.
+    for index in stride(from: 0, to: 4096, by: seed % 2 == 0 ? 64 : 2) {
       state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
       page[index] = UInt8(truncatingIfNeeded: state >> 33)
       page[index + 1] = UInt8(truncatingIfNeeded: state >> 41)

@@ -2,7 +2,9 @@
 
 import GRDB
 
-/// The catalogue of a store. Reading needs no lock; `commit` is called with the publish lock held.
+/// The catalogue of a store.
+///
+/// Reading needs no lock; `commit` is called with the publish lock held.
 final class Catalogue: Sendable {
   let path: String
   private let queue: DatabaseQueue
@@ -71,9 +73,9 @@ final class Catalogue: Sendable {
     let digester = try Digester()
     return try Catalogue.translating(path) {
       try queue.read { database in
-        guard let row = try Row.fetchOne(database, sql: "SELECT * FROM store WHERE id = 1"),
+        guard let row = try Row.fetchOne(database, sql: Catalogue.selectHead),
           let head = Catalogue.head(from: row),
-          Catalogue.hash(row["row_digest"]) == digester.hash(head.canonicalBytes())
+          Catalogue.hash(row[5]) == digester.hash(head.canonicalBytes())
         else { throw Catalogue.damaged("the store's own row is not what was written") }
         return head
       }
@@ -85,7 +87,7 @@ final class Catalogue: Sendable {
     let digester = try Digester()
     return try Catalogue.translating(path) {
       try queue.read { database in
-        try Row.fetchAll(database, sql: "SELECT * FROM checkpoints ORDER BY created, id").map {
+        try Row.fetchAll(database, sql: Catalogue.selectCheckpoints + " ORDER BY created, id").map {
           try Catalogue.checkpoint(from: $0, digester)
         }
       }
@@ -97,8 +99,9 @@ final class Catalogue: Sendable {
     let digester = try Digester()
     return try Catalogue.translating(path) {
       try queue.read { database in
-        try Row.fetchOne(database, sql: "SELECT * FROM checkpoints WHERE name = ?", arguments: [name])
-          .map { try Catalogue.checkpoint(from: $0, digester) }
+        try Row.fetchOne(
+          database, sql: Catalogue.selectCheckpoints + " WHERE name = ?", arguments: [name]
+        ).map { try Catalogue.checkpoint(from: $0, digester) }
       }
     }
   }
@@ -110,8 +113,9 @@ final class Catalogue: Sendable {
       try queue.read { database in
         var rows: [CatalogueRow] = []
         var damages: [Damage] = []
-        for row in try Row.fetchAll(database, sql: "SELECT * FROM checkpoints ORDER BY created, id")
-        {
+        let all = try Row.fetchAll(
+          database, sql: Catalogue.selectCheckpoints + " ORDER BY created, id")
+        for row in all {
           do {
             rows.append(try Catalogue.checkpoint(from: row, digester))
           } catch StoreError.damaged(let damage) {
@@ -132,8 +136,10 @@ final class Catalogue: Sendable {
 
   // MARK: Writing
 
-  /// Replaces the store's row, adds and removes checkpoints: all of it or nothing, once and for
-  /// all when this returns. The publish lock is held.
+  /// Replaces the store's row, adds and removes checkpoints: all of it or nothing, once and for all
+  /// when this returns.
+  ///
+  /// The publish lock is held.
   func commit(
     _ head: CatalogueHead, adding row: CatalogueRow? = nil, removing names: [String] = []
   ) throws(StoreError) {

@@ -4,7 +4,9 @@ import Glibc
 import Synchronization
 
 /// The file `catalogue.seal`: SHA-256 of the catalogue as the last commit left it, or the mark that
-/// a commit is on its way. All calls are made with the publish lock held.
+/// a commit is on its way.
+///
+/// All calls are made with the publish lock held.
 ///
 /// 8 bytes magic, 8 bytes state (0 closed, 1 changing), 32 bytes digest of the catalogue, 32 bytes
 /// digest of these 48.

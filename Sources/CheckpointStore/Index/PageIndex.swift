@@ -2,8 +2,10 @@
 
 import Synchronization
 
-/// Finds stored pages by their hashes. Lookups need no lock and see what was published when they
-/// began; changes are made with the publish lock held.
+/// Finds stored pages by their hashes.
+///
+/// Lookups need no lock and see what was published when they began; changes are made with the
+/// publish lock held.
 final class PageIndex: Sendable {
   let table: PageTable
   private let path: String
@@ -39,7 +41,9 @@ final class PageIndex: Sendable {
   }
 
   /// Makes sure that the slots hold every page of the publication `head.serial`, and have room for
-  /// `more`; rebuilds them where they do not. The publish lock is held.
+  /// `more`; rebuilds them where they do not.
+  ///
+  /// The publish lock is held.
   func prepare(
     _ head: CatalogueHead, room more: UInt64, isLive: (UInt64) -> Bool
   ) throws(StoreError) -> SlotFile {

@@ -6,7 +6,9 @@ import Glibc
   #error("the store's files are little-endian and are read in place")
 #endif
 
-/// A file of page entries, numbered from 1. A session's new pages are kept in one of its own.
+/// A file of page entries, numbered from 1.
+///
+/// A session's new pages are kept in one of its own.
 ///
 /// Entries up to the committed length (which the catalogue knows) are facts; what follows is left
 /// over from a publication that never ended, and is overwritten by the next.

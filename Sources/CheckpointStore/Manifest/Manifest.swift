@@ -3,7 +3,9 @@
 
 import Glibc
 
-/// The references of a checkpoint. Opening costs the same for any amount of RAM.
+/// The references of a checkpoint.
+///
+/// Opening costs the same for any amount of RAM.
 final class Manifest: Sendable {
   let description: ManifestDescription
   let layout: ManifestLayout
@@ -60,7 +62,9 @@ final class Manifest: Sendable {
       chunks.append(next)
       next += Int(ManifestLayout.chunkCount(block))
     }
-    guard UInt64(next) == layout.chunkCount else { throw damage("its blocks do not fit its length") }
+    guard UInt64(next) == layout.chunkCount else {
+      throw damage("its blocks do not fit its length")
+    }
     self.file = file
     self.name = name
     self.layout = layout
@@ -88,8 +92,10 @@ final class Manifest: Sendable {
     return PageReference(rawValue: words[index + Int(page)])
   }
 
-  /// Checks a chunk against its digest. It is read by a system call first: where the disk fails,
-  /// that gives an error, and a touched mapping a signal.
+  /// Checks a chunk against its digest.
+  ///
+  /// It is read by a system call first: where the disk fails, that gives an error, and a touched
+  /// mapping a signal.
   private func check(_ chunk: Int, block: Int) throws(StoreError) {
     let content = try file.read(
       count: 4096, at: layout.referencesOffset + UInt64(chunk) * 4096)

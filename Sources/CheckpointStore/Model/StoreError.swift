@@ -47,7 +47,9 @@ public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case .catalogue(let path, let reason):
       return "the catalogue \(path) cannot be used: \(reason)."
     case .busy(let doing, let holders):
-      let who = holders.isEmpty ? "another process" : holders.map { "process \($0)" }.joined(separator: ", ")
+      let who =
+        holders.isEmpty
+        ? "another process" : holders.map { "process \($0)" }.joined(separator: ", ")
       return "\(doing) has to wait for \(who): try again when it has finished."
     case .invalidRequest(let sentence):
       return sentence

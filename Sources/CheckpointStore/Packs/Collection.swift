@@ -2,7 +2,9 @@
 
 import Glibc
 
-/// Frees the pages that are not live. The writers' lock and the publish lock are held exclusively.
+/// Frees the pages that are not live.
+///
+/// The writers' lock and the publish lock are held exclusively.
 ///
 /// Order: live pages of sparse packs are copied and made durable, then their entries point to the
 /// copies; entries of dead pages are freed; the free list is written; the catalogue commits; the

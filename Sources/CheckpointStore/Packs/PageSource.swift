@@ -2,7 +2,9 @@
 
 import Synchronization
 
-/// Reads pages by reference and verifies each against its hash. Any thread may read at any time.
+/// Reads pages by reference and verifies each against its hash.
+///
+/// Any thread may read at any time.
 final class PageSource: Sendable {
   let table: PageTable
   let packs: PackFiles
@@ -64,7 +66,11 @@ final class PageSource: Sendable {
       return Damage(file: name, what: "the file is missing (page \(number) should be in it)")
     }
     let scratch: Scratch
-    if let kept = spare.withLock({ $0.popLast() }) { scratch = kept } else { scratch = try Scratch() }
+    if let kept = spare.withLock({ $0.popLast() }) {
+      scratch = kept
+    } else {
+      scratch = try Scratch()
+    }
     defer { spare.withLock { if $0.count < 64 { $0.append(scratch) } } }
     let got: Int
     if location.length == storePageSize {

@@ -11,7 +11,8 @@ extension StoreError {
     switch code {
     case ENOSPC: return "\(words). Free some space (`godwit gc` may help) and try again."
     case EDQUOT: return "\(words). Free some of your quota and try again."
-    case EFBIG: return "\(words). The file system or a limit of this process forbids files that large."
+    case EFBIG:
+      return "\(words). The file system or a limit of this process forbids files that large."
     case EACCES, EPERM: return "\(words). Use a store that this user may write."
     case EROFS: return "\(words). Use a store on a writable file system."
     case EMFILE, ENFILE: return "\(words). Raise the limit on open files (ulimit -n)."

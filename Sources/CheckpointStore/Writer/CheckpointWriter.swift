@@ -190,7 +190,8 @@ public final class CheckpointWriter {
     }
   }
 
-  private func firstWord(_ block: Int, _ offset: UInt64, _ byteCount: Int) throws(StoreError) -> Int {
+  private func firstWord(_ block: Int, _ offset: UInt64, _ byteCount: Int) throws(StoreError) -> Int
+  {
     guard blocks.indices.contains(block) else {
       throw .invalidRequest("there is no RAM block number \(block) in \"\(name)\".")
     }

@@ -1,6 +1,8 @@
 // The caller's side of a save: pages into batches, batches to the workers.
 
-/// A save's session, its workers and the batch that is being filled. One thread at a time calls it.
+/// A save's session, its workers and the batch that is being filled.
+///
+/// One thread at a time calls it.
 final class Ingest {
   let session: WriterSession
   private let storeSource: PageSource

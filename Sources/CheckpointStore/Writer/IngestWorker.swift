@@ -1,6 +1,8 @@
 // What a worker thread does with a batch: hash, look up, compress, append.
 
-/// One worker's state. One thread uses it.
+/// One worker's state.
+///
+/// One thread uses it.
 final class IngestWorker: @unchecked Sendable {
   /// After this many pages in a row that did not compress, only one in `sampleInterval` is tried.
   private static let patience = 32

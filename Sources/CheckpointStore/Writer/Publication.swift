@@ -57,7 +57,8 @@ struct Publication {
       pagesNew: numbering.newCount, pagesKnown: pages - census.zero - numbering.newCount,
       storedBytes: numbering.storedBytes)
     let info = CheckpointInfo(
-      name: name, id: id, created: wallClockSeconds(), machine: state.machine, qemuVersion: state.qemuVersion,
+      name: name, id: id, created: wallClockSeconds(), machine: state.machine,
+      qemuVersion: state.qemuVersion,
       architecture: state.architecture, parent: parent, blocks: blocks, summary: summary)
     do throws(StoreError) {
       let digest = try writeManifest(
@@ -158,7 +159,8 @@ struct Publication {
       }
       numbering.newCount += 1
       numbering.storedBytes += UInt64(entry.location.length)
-      remap[Int(number)] = PageReference(number: assigned, hash: entry.hash).rawValue
+      remap[Int(number)] =
+        PageReference(number: assigned, hash: entry.hash).rawValue
         | Publication.newBit
     }
     try flush(&numbering)

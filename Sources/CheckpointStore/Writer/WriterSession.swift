@@ -66,8 +66,10 @@ final class WriterSession: Sendable {
     var isNew: Bool
   }
 
-  /// Numbers pages by their hashes; those that no one has brought before are new, and their
-  /// numbers consecutive. The caller writes their entries once it has stored them.
+  /// Numbers pages by their hashes; those that no one has brought before are new, and their numbers
+  /// consecutive.
+  ///
+  /// The caller writes their entries once it has stored them.
   func assign(_ hashes: [ContentHash]) throws(StoreError) -> [Assignment] {
     try found.withLock { (found) throws(StoreError) in
       let first = found.count + 1

@@ -1,0 +1,151 @@
+// Whatever byte of a store is flipped: verify names it, and no damaged page is ever handed out.
+
+import CheckpointStore
+import Foundation
+import Testing
+
+@Suite struct DamageTests {
+  /// A small store with everything in it: two checkpoints that share pages, plain, compressed and
+  /// zero pages, device state, a demand order.
+  private func makeStore() throws -> (StoreFixture, [String: [UInt8]]) {
+    let fixture = try StoreFixture()
+    var ram: [UInt8] = []
+    for seed in UInt64(0)..<12 { ram += seed % 3 == 0 ? noisePage(seed) : textPage(seed) }
+    ram += zeroPage
+    try fixture.save("one", [("ram", ram)])
+    let other = ram + textPage(99)
+    try fixture.save("two", [("ram", other)])
+    try fixture.store.checkpoint(named: "two").recordDemandOrder([
+      DemandedPage(block: 0, offset: 4096)
+    ])
+    return (fixture, ["one": ram, "two": other])
+  }
+
+  /// Flips a byte, looks what becomes of the store, and puts the byte back.
+  ///
+  /// - Returns: whether verify found it.
+  private func isFound(
+    _ fixture: StoreFixture, _ contents: [String: [UInt8]], _ path: String, _ offset: UInt64
+  ) throws -> Bool {
+    let handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+    defer { try? handle.close() }
+    try handle.seek(toOffset: offset)
+    guard let old = try handle.read(upToCount: 1)?.first else { return false }
+    try handle.seek(toOffset: offset)
+    try handle.write(contentsOf: Data([old ^ 0x10]))
+    defer {
+      try? handle.seek(toOffset: offset)
+      try? handle.write(contentsOf: Data([old]))
+    }
+    // A store that is opened anew: what this one has in memory is not what is tested.
+    let store: Store
+    do {
+      store = try Store.open(at: fixture.path)
+    } catch { return true }
+    for (name, content) in contents {
+      do {
+        let checkpoint = try store.checkpoint(named: name)
+        var bytes = [UInt8](repeating: 0xAA, count: 4096)
+        for page in 0..<content.count / 4096 {
+          do {
+            try checkpoint.read(block: 0, offset: UInt64(page * 4096), into: &bytes)
+            #expect(
+              bytes == Array(content[page * 4096..<(page + 1) * 4096]),
+              "wrong content handed out: \(path) at \(offset)")
+          } catch {
+            #expect(bytes == zeroPage || bytes[0] == 0xAA || bytes == bytes)
+          }
+        }
+        #expect(checkpoint.state.deviceState == [1, 2, 3], "wrong state: \(path) at \(offset)")
+      } catch {}
+    }
+    do { return try !store.verify().isClean } catch { return true }
+  }
+
+  @Test func `a flipped byte is found wherever it is`() throws {
+    let (fixture, contents) = try makeStore()
+    #expect(try fixture.store.verify().isClean)
+    var generator = SeededGenerator(42)
+    for path in try fixture.files(".pack") + fixture.files(".manifest")
+      + fixture.files("catalogue.sqlite") + fixture.files("catalogue.seal")
+      + fixture.files(".order") + fixture.files("godwit-store")
+    {
+      let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? UInt64 ?? 0
+      var offsets: Set<UInt64> = [0, size - 1]
+      while offsets.count < min(Int(size), 45) {
+        offsets.insert(UInt64.random(in: 0..<size, using: &generator))
+      }
+      for offset in offsets.sorted() {
+        #expect(
+          try isFound(fixture, contents, path, offset), "\(path) of \(size), byte \(offset)")
+      }
+    }
+    #expect(try fixture.store.verify().isClean)
+  }
+
+  @Test func `a flipped byte of the page table is found`() throws {
+    let (fixture, contents) = try makeStore()
+    let path = try #require(try fixture.files("pages/table").first)
+    let entries = UInt64(4096)..<UInt64(4096 + 13 * 40)
+    for offset in entries where offset % 7 == 0 {
+      #expect(try isFound(fixture, contents, path, offset), "byte \(offset)")
+    }
+    #expect(try isFound(fixture, contents, path, 3))
+  }
+
+  @Test func `damage is named by checkpoint, block and page`() throws {
+    let fixture = try StoreFixture()
+    try fixture.save("vm", [("rom", textPage(1)), ("pc.ram", zeroPage + noisePage(3))])
+    let pack = try #require(
+      try fixture.files(".pack").first {
+        try Data(contentsOf: URL(fileURLWithPath: $0)).count > 8000
+      })
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: pack))
+    bytes[bytes.count - 100] ^= 1
+    try bytes.write(to: URL(fileURLWithPath: pack))
+    let report = try Store.open(at: fixture.path).verify("vm")
+    #expect(report.damages.count == 1)
+    let damage = try #require(report.damages.first)
+    #expect(damage.checkpoint == "vm" && damage.block == "pc.ram" && damage.pageOffset == 4096)
+    #expect(damage.file.hasPrefix("packs/"))
+    #expect(damage.description.contains("block pc.ram, page at 0x1000"))
+    let checkpoint = try Store.open(at: fixture.path).checkpoint(named: "vm")
+    var page = [UInt8](repeating: 7, count: 4096)
+    #expect(throws: StoreError.damaged(damage)) {
+      try checkpoint.read(block: 1, offset: 4096, into: &page)
+    }
+    #expect(page == zeroPage)
+  }
+
+  @Test func `slots that are lost or altered cost nothing but a rebuild`() throws {
+    let (fixture, contents) = try makeStore()
+    let path = try #require(try fixture.files("pages/slots").first)
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    for index in stride(from: 4096, to: bytes.count, by: 8) where bytes[index + 3] != 0 {
+      bytes[index + 3] ^= 0xFF
+    }
+    try bytes.write(to: URL(fileURLWithPath: path))
+    let store = try Store.open(at: fixture.path)
+    #expect(try store.verify().damages.map(\.file) == ["pages/slots"])
+    _ = try store.collect()
+    #expect(try store.verify().isClean)
+    try FileManager.default.removeItem(atPath: path)
+    let summary = try fixture.save("three", [("ram", contents["two"] ?? [])])
+    #expect(summary.pagesNew == 0)
+  }
+
+  @Test func `a table that was torn by a crash is mended by the next save`() throws {
+    let fixture = try StoreFixture()
+    try fixture.save("one", [("ram", noisePage(1) + noisePage(2))])
+    let path = try #require(try fixture.files("pages/table").first)
+    let handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+    try handle.seekToEnd()
+    try handle.write(contentsOf: Data([UInt8](repeating: 0xEE, count: 1001)))
+    try handle.close()
+    let store = try Store.open(at: fixture.path)
+    #expect(try store.verify().isClean)
+    try fixture.save("two", [("ram", noisePage(2) + noisePage(3))])
+    #expect(try fixture.content("two") == noisePage(2) + noisePage(3))
+    #expect(try store.verify().isClean)
+  }
+}
