@@ -57,7 +57,7 @@ struct InspectCommand: GodwitCommand {
     }
     let size = (attributes[.size] as? NSNumber)?.uint64Value ?? 0
     return try Inspection(ofStreamAt: subject) { bytesRead in
-      console.show("reading", StoreProgress(done: bytesRead, total: size))
+      console.show("reading", StoreProgress(done: bytesRead, total: size), countsBytes: true)
     }
   }
 }

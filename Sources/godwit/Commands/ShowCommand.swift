@@ -35,7 +35,7 @@ struct ShowCommand: GodwitCommand {
     if let parent = info.parent { facts.append(("descends from", parent)) }
     facts += [
       ("memory", Units.size(info.ramBytes)), ("zero pages", Units.count(info.pagesZero)),
-      ("known pages", "\(Units.count(info.pagesKnown)), which the store had already"),
+      ("known pages", "\(Units.count(info.pagesKnown)), whose content was there already"),
       ("new pages", "\(Units.count(info.pagesNew)), \(Units.size(info.storedBytes)) as stored"),
       ("device state", Units.size(UInt64(checkpoint.state.deviceState.count))),
     ]

@@ -20,7 +20,7 @@ struct StartCommand: GodwitCommand {
       EXAMPLES
         godwit start web -- qemu-system-x86_64 -machine pc -m 4096
         godwit start web --count 8 --share -- qemu-system-x86_64 -machine pc -m 4096
-        godwit start web --count 2 -- qemu-system-x86_64 -m 4096 -serial file:web-{index}.log
+        godwit start web --count 2 -- qemu-system-x86_64 … -serial file:web-{index}.log
       """)
 
   static let cancelsInOrder = true

@@ -105,10 +105,10 @@ final class Console: Sendable {
     state.withLock { Self.clearBar(&$0) }
   }
 
-  /// Shows how far an operation on the store has come.
-  func show(_ word: String, _ progress: StoreProgress) {
+  /// Shows how far an operation on the store, or on a file, has come.
+  func show(_ word: String, _ progress: StoreProgress, countsBytes: Bool = false) {
     let elapsed = (ContinuousClock.now - start) / .seconds(1)
-    show(Progress(word, progress, after: elapsed))
+    show(Progress(word, progress, countsBytes: countsBytes, after: elapsed))
   }
 
   /// An observer that reports here.

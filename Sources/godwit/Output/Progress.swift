@@ -10,14 +10,16 @@ struct Progress {
   let phase: String
   /// What it is doing, for a person.
   let title: String
-  /// Bytes dealt with.
-  let bytesDone: UInt64
-  /// Bytes there are, once that is known.
-  let bytesTotal: UInt64?
-  /// Bytes a second, at present.
-  let bytesPerSecond: Double
+  /// How much has been dealt with.
+  let done: UInt64
+  /// How much there is, once that is known.
+  let total: UInt64?
+  /// How much a second, at present.
+  let rate: Double
   /// Seconds left at that rate, where that can be told.
   let secondsLeft: Double?
+  /// Whether all of these count bytes; otherwise steps, which say nothing but the fraction.
+  let countsBytes: Bool
   /// What else there is to say about memory.
   var dirtyPages: UInt64?
   var pageRequests: UInt64?
@@ -33,30 +35,32 @@ struct Progress {
       case .running: "running, memory follows"
       case .sealing: "finishing"
       }
-    bytesDone = progress.bytesDone
-    bytesTotal = progress.bytesTotal
-    bytesPerSecond = progress.bytesPerSecond
+    done = progress.bytesDone
+    total = progress.bytesTotal
+    rate = progress.bytesPerSecond
+    countsBytes = true
     secondsLeft = progress.phase == .sealing ? nil : progress.secondsLeft
     dirtyPages = progress.dirtyPages
     pageRequests = progress.pageRequests
     zeroPages = progress.zeroPages
   }
 
-  /// Progress of an operation on the store, `seconds` after its start.
-  init(_ word: String, _ progress: StoreProgress, after seconds: Double) {
+  /// Progress of an operation on the store or on a file, `seconds` after its start.
+  init(_ word: String, _ progress: StoreProgress, countsBytes: Bool, after seconds: Double) {
     phase = word
     title = word
-    bytesDone = progress.done
-    bytesTotal = progress.total
-    bytesPerSecond = seconds > 0 ? Double(progress.done) / seconds : 0
+    done = progress.done
+    total = progress.total
+    rate = seconds > 0 ? Double(progress.done) / seconds : 0
+    self.countsBytes = countsBytes
     let left = Double(progress.total) - Double(progress.done)
-    secondsLeft = bytesPerSecond > 0 ? max(left, 0) / bytesPerSecond : nil
+    secondsLeft = rate > 0 ? max(left, 0) / rate : nil
   }
 
   /// How much of the whole has been dealt with, from 0 to 1; nil before the whole is known.
   var fraction: Double? {
-    guard let bytesTotal, bytesTotal > 0 else { return nil }
-    return min(Double(bytesDone) / Double(bytesTotal), 1)
+    guard let total, total > 0 else { return nil }
+    return min(Double(done) / Double(total), 1)
   }
 
   /// One line: phase, bytes, rate, dirty pages, time left.
@@ -80,11 +84,12 @@ struct Progress {
 
   /// The sample as the members of a line of JSON.
   var members: [JSONMember] {
+    let unit = countsBytes ? "bytes" : "steps"
     var members: [JSONMember] = [
-      JSONMember("phase", .string(phase)), JSONMember("bytes_done", JSONValue(bytesDone)),
+      JSONMember("phase", .string(phase)), JSONMember("\(unit)_done", JSONValue(done)),
     ]
-    if let bytesTotal { members.append(JSONMember("bytes_total", JSONValue(bytesTotal))) }
-    members.append(JSONMember("bytes_per_second", .number(bytesPerSecond.rounded())))
+    if let total { members.append(JSONMember("\(unit)_total", JSONValue(total))) }
+    if countsBytes { members.append(JSONMember("bytes_per_second", .number(rate.rounded()))) }
     if let dirtyPages { members.append(JSONMember("dirty_pages", JSONValue(dirtyPages))) }
     if let zeroPages { members.append(JSONMember("pages_zero", JSONValue(zeroPages))) }
     if let pageRequests { members.append(JSONMember("page_requests", JSONValue(pageRequests))) }
@@ -94,13 +99,15 @@ struct Progress {
 
   private var facts: [String] {
     var facts: [String] = []
-    if let bytesTotal, let fraction {
-      let done = Units.size(bytesDone)
-      facts.append("\(Units.percent(fraction)), \(done) of \(Units.size(bytesTotal))")
-    } else if bytesDone > 0 {
-      facts.append(Units.size(bytesDone))
+    if let fraction { facts.append(Units.percent(fraction)) }
+    if countsBytes {
+      if let total {
+        facts.append("\(Units.size(done)) of \(Units.size(total))")
+      } else if done > 0 {
+        facts.append(Units.size(done))
+      }
+      if rate > 0 { facts.append(Units.rate(rate)) }
     }
-    if bytesPerSecond > 0 { facts.append(Units.rate(bytesPerSecond)) }
     if let dirtyPages { facts.append(Units.count(dirtyPages, "dirty page")) }
     if let pageRequests, pageRequests > 0 {
       facts.append("\(Units.count(pageRequests, "page")) asked for")
