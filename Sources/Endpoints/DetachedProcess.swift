@@ -7,6 +7,8 @@ import Glibc
 public struct DetachedProcess: Sendable {
   /// `POSIX_SPAWN_SETSID` of <spawn.h>, which Glibc's module does not show.
   private static let sessionFlag: Int16 = 0x80
+  /// `POSIX_SPAWN_SETSIGDEF` and `POSIX_SPAWN_SETSIGMASK`.
+  private static let signalFlags: Int16 = 0x04 | 0x08
 
   /// Its process number.
   public let pid: Int32
@@ -30,7 +32,14 @@ public struct DetachedProcess: Sendable {
       &actions, 1, logPath, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     unsafe posix_spawn_file_actions_adddup2(&actions, 1, 2)
     // Descriptors of the store and of sockets are opened close-on-exec, so none leaks into it.
-    unsafe posix_spawnattr_setflags(&attributes, sessionFlag)
+    unsafe posix_spawnattr_setflags(&attributes, sessionFlag | signalFlags)
+    // The task pool's threads block every signal and the command ignores some; a child would
+    // inherit both and could not be ended but by SIGKILL.
+    var signals = sigset_t()
+    unsafe sigemptyset(&signals)
+    unsafe posix_spawnattr_setsigmask(&attributes, &signals)
+    unsafe sigfillset(&signals)
+    unsafe posix_spawnattr_setsigdefault(&attributes, &signals)
 
     var pointers: [UnsafeMutablePointer<CChar>?] = unsafe ([command] + arguments).map {
       unsafe strdup($0)

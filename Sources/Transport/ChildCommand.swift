@@ -67,7 +67,7 @@ final class ChildCommand: Sendable {
       defer { unsafe posix_spawnattr_destroy(&attributes) }
       unsafe posix_spawn_file_actions_adddup2(&actions, input, 0)
       unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
-      restoreBrokenPipeSignal(&attributes)
+      restoreSignals(&attributes)
       var name = Array("sh".utf8CString)
       var option = Array("-c".utf8CString)
       return unsafe name.withUnsafeMutableBufferPointer { name in
@@ -85,12 +85,16 @@ final class ChildCommand: Sendable {
   }
 
   /// The command gets the signal's default back: this process ignores it, commands rely on it.
-  private static func restoreBrokenPipeSignal(_ attributes: inout posix_spawnattr_t) {
+  ///
+  /// It also gets to see all signals: threads of the task pool, and those they start, block them.
+  private static func restoreSignals(_ attributes: inout posix_spawnattr_t) {
     var signals = sigset_t()
     // SAFETY: the set is a local, copied into the attributes.
     unsafe sigemptyset(&signals)
+    unsafe posix_spawnattr_setsigmask(&attributes, &signals)
     unsafe sigaddset(&signals, SIGPIPE)
     unsafe posix_spawnattr_setsigdefault(&attributes, &signals)
-    unsafe posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGDEF))
+    let flags = Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK)
+    unsafe posix_spawnattr_setflags(&attributes, flags)
   }
 }
