@@ -14,7 +14,7 @@ struct DemonstrationGuest: Sendable {
   /// What the guest has reported, oldest first.
   var reports: [DemoGuestReport] {
     let text = (try? String(contentsOfFile: serial, encoding: .utf8)) ?? ""
-    return text.split(separator: "\n").compactMap { DemoGuestReport(line: $0) }
+    return text.split(whereSeparator: \.isNewline).compactMap { DemoGuestReport(line: $0) }
   }
 
   private var isReady: Bool {
