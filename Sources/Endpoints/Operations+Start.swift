@@ -81,8 +81,8 @@ struct GuestStart: Sendable {
     let line = try QEMUCommandLine(
       request.qemuCommand,
       adding: QEMUCommandLine.Additions(
-        qmpPath: socket, machine: checkpoint.info.machine, memoryBytes: memory.byteCount,
-        memoryImage: image, index: index))
+        qmpPath: socket, machine: checkpoint.info.machine, memoryName: memory.name,
+        memoryBytes: memory.byteCount, memoryImage: image, index: index))
     let process = try DetachedProcess.start(
       line.executable, arguments: line.arguments, logPath: directory.log(index))
     do {

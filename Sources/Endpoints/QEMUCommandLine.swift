@@ -15,6 +15,8 @@ struct QEMUCommandLine: Sendable, Equatable {
     var qmpPath: String
     /// The machine type of the checkpoint (`pc-i440fx-7.2`).
     var machine: String
+    /// The name of the RAM block that is the machine's main memory (`pc.ram`).
+    var memoryName: String
     /// Bytes of the machine's main memory.
     var memoryBytes: UInt64
     /// The flat image of the main memory, where clones share it.
@@ -41,11 +43,12 @@ struct QEMUCommandLine: Sendable, Equatable {
       arguments += ["-m", ByteCount.megabytes(additions.memoryBytes)]
     }
     if let image = additions.memoryImage {
+      // The backend's id becomes the RAM block's name, by which the stream finds it.
       arguments += [
         "-object",
-        "memory-backend-file,id=godwit-memory,share=off,size=\(additions.memoryBytes),"
-          + "mem-path=\(Self.escaped(image))",
-        "-machine", "memory-backend=godwit-memory",
+        "memory-backend-file,id=\(additions.memoryName),share=off,"
+          + "size=\(additions.memoryBytes),mem-path=\(Self.escaped(image))",
+        "-machine", "memory-backend=\(additions.memoryName)",
       ]
     }
     arguments += [

@@ -7,7 +7,8 @@ import Testing
 @Suite struct QEMUCommandLineTests {
   static func additions(image: String? = nil, index: Int = 0) -> QEMUCommandLine.Additions {
     QEMUCommandLine.Additions(
-      qmpPath: "/run/a,b/qmp", machine: "pc-i440fx-7.2", memoryBytes: 64 << 20,
+      qmpPath: "/run/a,b/qmp", machine: "pc-i440fx-7.2", memoryName: "pc.ram",
+      memoryBytes: 64 << 20,
       memoryImage: image, index: index)
   }
 
@@ -42,7 +43,7 @@ import Testing
     let line = try QEMUCommandLine(["q"], adding: Self.additions(image: "/c/ram"))
     let text = line.arguments.joined(separator: " ")
     #expect(text.contains("share=off,size=67108864,mem-path=/c/ram"))
-    #expect(text.contains("-machine memory-backend=godwit-memory"))
+    #expect(text.contains("-machine memory-backend=pc.ram"))
   }
 
   @Test(arguments: [["-incoming", "defer"], ["-daemonize"]])
