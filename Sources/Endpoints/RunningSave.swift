@@ -72,7 +72,13 @@ struct RunningSave: Sendable {
     } catch {
       engine.cancel()
       // Where recording failed first, QEMU's 'broken pipe' is only the echo.
-      do { _ = try await recorded } catch MigrationError.endpoint(_, let cause) { throw cause }
+      do {
+        _ = try await recorded
+      } catch MigrationError.endpoint(_, let cause) {
+        throw cause
+      } catch {
+        // The engine was cancelled just now; why QEMU failed says more.
+      }
       throw error
     }
     observer.progress(MoveProgress(phase: .sealing))
