@@ -115,8 +115,16 @@ let package = Package(
       name: "MigrationCoreTests", dependencies: ["MigrationCore", "Wire"],
       swiftSettings: testing),
     .testTarget(
-      name: "MigrationEngineTests", dependencies: ["MigrationEngine", "MigrationCore", "Wire"],
+      name: "MigrationEngineTests",
+      dependencies: ["MigrationEngine", "MigrationCore", "Transport", "Wire", "Simulation"],
       swiftSettings: testing),
+    .target(
+      name: "Simulation", dependencies: ["MigrationCore", "Wire"], path: "Tests/Simulation",
+      swiftSettings: testing),
+    .executableTarget(
+      name: "simulate", dependencies: ["Simulation", argumentParser], path: "Tests/Simulate",
+      swiftSettings: testing),
+    .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: testing),
     .testTarget(
       name: "EndpointsTests", dependencies: ["Endpoints", "CheckpointStore", "QMP", "JSON"],
       swiftSettings: testing),

@@ -5,7 +5,6 @@
 public struct PageBitmap: Sendable {
   /// Bits in one chunk; a chunk takes 32 KiB once a bit of it is set.
   private static let bitsPerChunk = 1 << 18
-  private static let wordsPerChunk = bitsPerChunk / 64
 
   /// How many pages there are; members lie in `0..<pageCount`.
   public let pageCount: Int
@@ -39,7 +38,10 @@ public struct PageBitmap: Sendable {
     precondition(page >= 0 && page < pageCount, "page outside its block")
     let chunk = page / Self.bitsPerChunk
     let bit = page % Self.bitsPerChunk
-    if chunks[chunk].isEmpty { chunks[chunk] = Array(repeating: 0, count: Self.wordsPerChunk) }
+    if chunks[chunk].isEmpty {
+      let bits = min(Self.bitsPerChunk, pageCount - chunk * Self.bitsPerChunk)
+      chunks[chunk] = Array(repeating: 0, count: (bits + 63) / 64)
+    }
     let mask: UInt64 = 1 << UInt64(bit % 64)
     guard chunks[chunk][bit / 64] & mask == 0 else { return false }
     chunks[chunk][bit / 64] |= mask

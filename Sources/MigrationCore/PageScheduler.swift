@@ -217,6 +217,13 @@ public struct PageScheduler: Sendable {
     remainingByteCount &-= UInt64(blocks[blockIndex].byteCount(ofPage: page))
   }
 
+  /// Takes back that the host page that begins at `address` was handed out.
+  public mutating func putBack(_ address: RAMPageAddress) {
+    guard let page = hostPage(of: address), sent[address.blockIndex].remove(page) else { return }
+    remainingCount += 1
+    remainingByteCount &+= UInt64(blocks[address.blockIndex].byteCount(ofPage: page))
+  }
+
   /// The first run of host pages at or after `page` that were not handed out, if there is one.
   public func unsentRun(blockIndex: Int, from page: Int) -> Range<Int>? {
     let end = blocks[blockIndex].pageCount

@@ -197,6 +197,11 @@ public struct PostcopySource: Sendable {
   public mutating func pageDamaged(_ page: RAMPageAddress) {
     precondition(pagesUnderWay > 0, "a page that was not handed out")
     pagesUnderWay -= 1
+    if case .sendingAhead = phase {
+      // It has to be among what is discarded, and comes up again after the switch.
+      scheduler.putBack(page)
+      return
+    }
     damagedPageCount += 1
     if damagedPages.count < Limits.listedDamagedPages { damagedPages.append(page) }
   }

@@ -23,7 +23,10 @@ final class SourceSession: Sendable {
     self.endpoint = endpoint
     self.options = options
     format = SourceFormat(
-      endpoint: endpoint, ordinaryPageSize: options.ordinaryPageSize, isPostcopy: isPostcopy)
+      configuration: endpoint.configuration, blocks: endpoint.blocks,
+      targetPageSize: endpoint.targetPageSize, ramSectionID: endpoint.ramSectionID,
+      deviceState: endpoint.deviceState, ordinaryPageSize: options.ordinaryPageSize,
+      isPostcopy: isPostcopy)
     counters = ProgressCounters(from: status)
     let omitted = endpoint.omittedBlocks
     let total = format.blocks.indices.reduce(UInt64(0)) {

@@ -1,37 +1,41 @@
-// The source machines' elements and pages as bytes: the one place where the engine's sources meet
-// the wire's encoder.
+// The source machines' elements and pages as bytes: the one place where decisions of a source
+// meet the wire's encoder.
 
-internal import MigrationCore
-internal import Wire
+public import Wire
 
-/// What all encoders of one source need to know.
-struct SourceFormat: Sendable {
-  let configuration: StreamConfiguration
+/// What every encoder of one source needs to know.
+public struct SourceFormat: Sendable {
   /// The blocks with the page size they are placed in, which every one has here.
-  let blocks: [RAMBlockDescription]
+  public let blocks: [RAMBlockDescription]
   /// The blocks as the RAM section announces them.
-  let announcedBlocks: [RAMBlockDescription]
-  let targetPageSize: Int
-  let ramSectionID: UInt32
-  let deviceState: DeviceState
+  public let announcedBlocks: [RAMBlockDescription]
+  /// The size of a target page in bytes.
+  public let targetPageSize: Int
 
-  /// Takes the facts of `endpoint` down, once.
+  private let configuration: StreamConfiguration
+  private let ramSectionID: UInt32
+  private let deviceState: DeviceState
+
+  /// Takes the facts of a source down.
   ///
-  /// Page sizes travel only in postcopy, and only for blocks that are not made of the
-  /// destination's ordinary pages.
-  init(endpoint: any SourceEndpoint, ordinaryPageSize: Int, isPostcopy: Bool) {
-    configuration = endpoint.configuration
-    targetPageSize = endpoint.targetPageSize
-    ramSectionID = endpoint.ramSectionID
-    deviceState = endpoint.deviceState
-    let usual = UInt64(max(ordinaryPageSize, endpoint.targetPageSize))
-    let targetSize = UInt64(endpoint.targetPageSize)
-    let sized = endpoint.blocks.map { block in
+  /// The page sizes of `blocks` are the destination's; a block without one is made of its ordinary
+  /// pages, of `ordinaryPageSize` bytes. Page sizes travel only in postcopy, and only for blocks
+  /// that are not made of ordinary pages.
+  public init(
+    configuration: StreamConfiguration, blocks: [RAMBlockDescription], targetPageSize: Int,
+    ramSectionID: UInt32, deviceState: DeviceState, ordinaryPageSize: Int, isPostcopy: Bool
+  ) {
+    self.configuration = configuration
+    self.targetPageSize = targetPageSize
+    self.ramSectionID = ramSectionID
+    self.deviceState = deviceState
+    let usual = UInt64(max(ordinaryPageSize, targetPageSize))
+    let sized = blocks.map { block in
       var block = block
-      block.pageSize = isPostcopy ? max(block.pageSize ?? usual, usual) : targetSize
+      block.pageSize = isPostcopy ? max(block.pageSize ?? usual, usual) : UInt64(targetPageSize)
       return block
     }
-    blocks = sized
+    self.blocks = sized
     announcedBlocks = sized.map { block in
       var block = block
       if !isPostcopy || block.pageSize == usual { block.pageSize = nil }
@@ -40,21 +44,23 @@ struct SourceFormat: Sendable {
   }
 
   /// How many target pages each block has.
-  var pageCounts: [String: Int] {
+  public var pageCounts: [String: Int] {
     Dictionary(
       blocks.map { ($0.name, Int($0.usedLength / UInt64(targetPageSize))) },
       uniquingKeysWith: { first, _ in first })
   }
 
   /// An encoder for one writing thread.
-  func encoder() -> StreamEncoder {
+  public func encoder() -> StreamEncoder {
     StreamEncoder(
       targetPageSize: targetPageSize, usesFooters: deviceState.usesFooters,
       blockNames: blocks.map(\.name))
   }
 
   /// Appends elements as they go on the wire.
-  func append(_ elements: [SourceElement], to encoder: inout StreamEncoder) throws(WireError) {
+  public func append(
+    _ elements: [SourceElement], to encoder: inout StreamEncoder
+  ) throws(WireError) {
     for element in elements { try append(element, to: &encoder) }
   }
 
@@ -104,13 +110,13 @@ struct SourceFormat: Sendable {
 
   /// Begins a part of the RAM section whose first page names its block: parts of several writers
   /// follow one another in any order.
-  func beginPart(_ encoder: inout StreamEncoder) {
+  public func beginPart(_ encoder: inout StreamEncoder) {
     encoder.appendSectionPart(id: ramSectionID)
     encoder.forgetNamedBlock()
   }
 
   /// Ends a part of the RAM section.
-  func endSection(_ encoder: inout StreamEncoder) {
+  public func endSection(_ encoder: inout StreamEncoder) {
     encoder.appendRAMEndOfSection()
     encoder.appendFooter(id: ramSectionID)
   }
