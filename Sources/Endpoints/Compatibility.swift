@@ -81,10 +81,13 @@ enum Compatibility {
         other.usedLength == block.usedLength
         || (other.maxLength > other.usedLength && block.usedLength <= other.maxLength)
       if !fits {
+        let remedy =
+          block == checkpoint.blocks.first
+          ? "start it with -m \(ByteCount.megabytes(block.usedLength))"
+          : "start it with the saved machine's device, memory backend or firmware (-bios, -L)"
         sentences.append(
           "RAM block \(block.name) has \(ByteCount.text(block.usedLength)) in the checkpoint and "
-            + "\(ByteCount.text(other.usedLength)) in this QEMU: start it with the saved size "
-            + "(-m \(ByteCount.megabytes(block.usedLength)) for the machine's main memory).")
+            + "\(ByteCount.text(other.usedLength)) in this QEMU: \(remedy).")
       }
     }
     for block in qemu.blocks where !wanted.contains(block.name) {

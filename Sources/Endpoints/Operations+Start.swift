@@ -27,12 +27,13 @@ extension Operations {
         try checkpoint.flatImage(block: 0)
       }
     }
+    let sum = ProgressSum(of: request.count, observer)
     let start = GuestStart(
       request: request, checkpoint: checkpoint, memory: memory, image: image,
-      directory: directory, storePath: store.path, observer: observer)
+      directory: directory, storePath: store.path)
     return try await withThrowingTaskGroup(of: (Int, StartedGuest).self) { group in
       for index in 0..<request.count {
-        group.addTask { (index, try await start.run(index)) }
+        group.addTask { (index, try await start.run(index, sum.observer(index))) }
       }
       var guests: [(Int, StartedGuest)] = []
       for try await guest in group { guests.append(guest) }
@@ -72,10 +73,9 @@ struct GuestStart: Sendable {
   let image: String?
   let directory: RunDirectory
   let storePath: String
-  let observer: MoveObserver
 
   /// Starts the QEMU numbered `index` and restores into it.
-  func run(_ index: Int) async throws -> StartedGuest {
+  func run(_ index: Int, _ observer: MoveObserver) async throws -> StartedGuest {
     let socket = directory.socket(index)
     try? FileManager.default.removeItem(atPath: socket)
     let line = try QEMUCommandLine(
