@@ -104,7 +104,9 @@ let package = Package(
       name: "WireTests", dependencies: ["Wire", "JSON"], exclude: ["Fixtures"],
       swiftSettings: testing),
     .testTarget(name: "TransportTests", dependencies: ["Transport"], swiftSettings: testing),
-    .testTarget(name: "QMPTests", dependencies: ["QMP", "JSON"], swiftSettings: testing),
+    .testTarget(
+      name: "QMPTests", dependencies: ["QMP", "JSON", "Transport", "QEMULab"],
+      swiftSettings: testing),
     .executableTarget(
       name: "StoreCrash", dependencies: ["CheckpointStore"], path: "Tests/StoreCrash",
       swiftSettings: strict),

@@ -3,7 +3,7 @@
 public import JSON
 
 extension QMPClient {
-  /// `query-migrate`
+  /// Asks how far the migration is: `query-migrate`.
   public func migration() async throws(QMPError) -> MigrationInfo {
     MigrationInfo(try await execute("query-migrate"))
   }

@@ -17,7 +17,7 @@ public struct RunState: Equatable, Sendable {
 }
 
 extension QMPClient {
-  /// `query-status`
+  /// Asks whether the machine runs: `query-status`.
   public func runState() async throws(QMPError) -> RunState {
     let reply = try await reply("query-status")
     return RunState(isRunning: try reply.bool("running"), status: try reply.string("status"))
@@ -29,7 +29,7 @@ extension QMPClient {
   /// `cont`: the vCPUs run; one that waits for a migration runs when that has arrived.
   public func resume() async throws(QMPError) { try await execute("cont") }
 
-  /// `system_reset`
+  /// Presses the reset button: `system_reset`.
   public func reset() async throws(QMPError) { try await execute("system_reset") }
 
   /// `quit`: ends QEMU.

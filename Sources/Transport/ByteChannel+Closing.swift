@@ -21,7 +21,8 @@ extension ByteChannel {
   }
 
   /// Ends the channel in both directions, from any thread: blocked and future reads and writes
-  /// throw ``TransportError/cancelled(action:)``, and the peer finds the connection closed.
+  /// throw ``TransportError/cancelled(action:)``, the peer finds the connection closed, and a
+  /// command gets a SIGTERM.
   public func shutdownBoth() {
     isWritingEnded.store(true, ordering: .releasing)
     wake.raise()
@@ -30,6 +31,7 @@ extension ByteChannel {
     case .pipe:
       release(descriptors.output)
       if descriptors.input != descriptors.output { release(descriptors.input) }
+      command?.terminate()
     case .file: break
     }
   }

@@ -32,19 +32,33 @@ final class ChildCommand: Sendable {
   /// Waits until the command has ended.
   func exit() throws(TransportError) -> CommandExit {
     let process = process
+    // Waited for without reaping and without the lock, so that `terminate` can come in between.
+    let waited = SystemCall.repeating {
+      var information = unsafe siginfo_t()
+      // SAFETY: the kernel writes to the local.
+      return unsafe Int(waitid(P_PID, id_t(process), &information, WEXITED | WNOWAIT))
+    }
     let outcome = ending.withLock { ending -> Result<CommandExit, TransportError> in
       if let ending { return .success(ending) }
       var status: Int32 = 0
       // SAFETY: the kernel writes to the local.
-      let waited = SystemCall.repeating { unsafe Int(waitpid(process, &status, 0)) }
-      guard waited > 0 else {
-        return .failure(.failed(action: "Waiting for '\(text)'", code: Int32(-waited)))
+      guard waited >= 0, unsafe waitpid(process, &status, 0) == process else {
+        return .failure(.failed(action: "Waiting for '\(text)'", code: Int32(-min(waited, -1))))
       }
       let exit = CommandExit(waitStatus: status)
       ending = exit
       return .success(exit)
     }
     return try outcome.get()
+  }
+
+  /// Asks the shell to end.
+  ///
+  /// Its number stays its own until `exit` has reaped it.
+  func terminate() {
+    ending.withLock { ending in
+      if ending == nil { _ = kill(process, SIGTERM) }
+    }
   }
 
   /// Starts `/bin/sh -c text`.

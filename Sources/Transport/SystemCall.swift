@@ -63,8 +63,7 @@ enum SystemCall {
       if let deadline {
         let (seconds, attoseconds) = (deadline - .now).components
         let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000
-        timeout = Int32(clamping: max(0, milliseconds + 1))
-        if seconds < 0 || attoseconds < 0 { return .timedOut }
+        timeout = seconds < 0 || attoseconds < 0 ? 0 : Int32(clamping: milliseconds + 1)
       }
       var polled = [
         pollfd(fd: descriptor, events: Int16(events), revents: 0),
@@ -78,6 +77,7 @@ enum SystemCall {
       }
       if polled[1].revents != 0 { return .woken }
       if polled[0].revents != 0 { return .ready }
+      if timeout == 0 { return .timedOut }
     }
   }
 }
