@@ -82,6 +82,14 @@ let package = Package(
     // The guest that the demonstration and the tests run.
     .target(name: "DemoGuest", swiftSettings: strict),
 
+    // Moves measured against their bars.
+    .executableTarget(
+      name: "MoveBench",
+      dependencies: [
+        "Endpoints", "CheckpointStore", "QMP", "JSON", "Transport", "DemoGuest",
+      ],
+      path: "Benchmarks/MoveBench", swiftSettings: strict),
+
     // Header-only C: kernel interfaces that Glibc does not show to Swift, and system libraries.
     .target(name: "CLinux"),
     .systemLibrary(

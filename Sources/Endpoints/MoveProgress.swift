@@ -50,19 +50,23 @@ public struct MoveProgress: Sendable, Equatable {
 
 /// Where an operation reports while it works.
 ///
-/// Both closures may be called from any thread.
+/// All closures may be called from any thread.
 public struct MoveObserver: Sendable {
   /// Takes a sample of the progress, at most some ten times a second.
   public var progress: @Sendable (MoveProgress) -> Void
   /// Takes a sentence that a person should read: a choice Godwit made, and why.
   public var note: @Sendable (String) -> Void
+  /// Told once that the guest runs at its destination: milliseconds since the connection.
+  public var running: @Sendable (Double) -> Void
 
   /// An observer; what is left out is not reported.
   public init(
     progress: @escaping @Sendable (MoveProgress) -> Void = { _ in },
-    note: @escaping @Sendable (String) -> Void = { _ in }
+    note: @escaping @Sendable (String) -> Void = { _ in },
+    running: @escaping @Sendable (Double) -> Void = { _ in }
   ) {
     self.progress = progress
     self.note = note
+    self.running = running
   }
 }

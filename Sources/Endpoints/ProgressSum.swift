@@ -22,7 +22,7 @@ final class ProgressSum: Sendable {
           return Self.sum(latest)
         }
         self.target.progress(sum)
-      }, note: target.note)
+      }, note: target.note, running: target.running)
   }
 
   /// The moves as one: it is in the phase of the one that is furthest behind, and over when the

@@ -17,7 +17,15 @@ final class RunWatch: Sendable {
   private let account = Mutex(Account())
   private let task = Mutex<Task<Void, Never>?>(nil)
 
-  init(_ client: QMPClient) {
+  private let onFirstResume: @Sendable (ContinuousClock.Instant) -> Void
+
+  /// - Parameter onFirstResume: told when the guest first began to run, on the task that reads
+  ///   events.
+  init(
+    _ client: QMPClient,
+    onFirstResume: @escaping @Sendable (ContinuousClock.Instant) -> Void = { _ in }
+  ) {
+    self.onFirstResume = onFirstResume
     let events = client.events()
     let reader = Task { [weak self] in
       for await event in events {
@@ -37,7 +45,10 @@ final class RunWatch: Sendable {
         account.stopped = event.timestamp
         account.sawStop = true
       case "RESUME":
-        if account.firstResume == nil { account.firstResume = event.arrival }
+        if account.firstResume == nil {
+          account.firstResume = event.arrival
+          onFirstResume(event.arrival)
+        }
         if let stopped = account.stopped {
           account.downtimeMicroseconds += event.timestamp.microseconds(since: stopped)
         }

@@ -61,10 +61,12 @@ struct RunningRestore: Sendable {
     if staysPaused && request.mode != .recover { try await destination.doNotRunOnArrival() }
     try await handover.give(to: destination.client)
 
-    let watch = RunWatch(destination.client)
+    let connected = ContinuousClock.now
+    let watch = RunWatch(destination.client) { [observer] resumed in
+      observer.running((resumed - connected).inMilliseconds)
+    }
     let ticker = Task { await showProgress(of: engine, watch) }
     defer { ticker.cancel() }
-    let connected = ContinuousClock.now
     async let sent = EngineThread.run("godwit-restore", cancel: { engine.cancel() }) {
       try engine.run()
     }
