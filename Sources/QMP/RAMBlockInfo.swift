@@ -28,6 +28,8 @@ public struct RAMBlockInfo: Equatable, Sendable {
   /// A line is a name, a page size with its unit, an offset, used and total bytes, and since
   /// QEMU 8 an address and `rw` or `ro`. The first hexadecimal number anchors the columns, since a
   /// name may hold anything.
+  /// A block without a name is a memory backend that no device uses; it does not migrate and is
+  /// left out.
   /// - Returns: the blocks in QEMU's order; nil where a line is none of these.
   public static func parse(_ text: String) -> [RAMBlockInfo]? {
     var blocks: [RAMBlockInfo] = []
@@ -36,13 +38,13 @@ public struct RAMBlockInfo: Equatable, Sendable {
       let words = line.split(separator: " ")
       if words.isEmpty || words.starts(with: ["Block", "Name"]) { continue }
       guard let block = RAMBlockInfo(words) else { return nil }
-      blocks.append(block)
+      if !block.name.isEmpty { blocks.append(block) }
     }
     return blocks
   }
 
   private init?(_ words: [Substring]) {
-    guard let anchor = words.firstIndex(where: { Self.hexadecimal($0) != nil }), anchor >= 3,
+    guard let anchor = words.firstIndex(where: { Self.hexadecimal($0) != nil }), anchor >= 2,
       words.count >= anchor + 3,
       let used = Self.hexadecimal(words[anchor + 1]),
       let maximum = Self.hexadecimal(words[anchor + 2]),
