@@ -13,7 +13,9 @@ import Testing
     "Transport": ["CLinux", "Glibc"],
     "QMP": ["JSON", "Transport", "Glibc"],
     "MigrationEngine": ["MigrationCore", "Transport", "Wire", "Glibc"],
-    "CheckpointStore": ["JSON", "CLinux", "COpenSSL", "CZstd", "CLZ4", "GRDB", "Glibc"],
+    "CheckpointStore": [
+      "JSON", "CLinux", "COpenSSL", "CZstd", "CLZ4", "CZlib", "GRDB", "Glibc", "Foundation",
+    ],
     "Endpoints": [
       "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "Transport", "Wire", "JSON",
       "CLinux", "DemoGuest", "Glibc", "Foundation",
