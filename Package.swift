@@ -100,7 +100,7 @@ let package = Package(
 
     // Seeded mutators over the decoders, with a corpus.
     .executableTarget(
-      name: "fuzz-wire", dependencies: ["Wire"], path: "Fuzz/Wire", exclude: ["Corpus"],
+      name: "fuzz-wire", dependencies: ["Wire", "WireLab"], path: "Fuzz/Wire", exclude: ["Corpus"],
       swiftSettings: strict),
 
     // Tests, one target per module, and the real thing.
@@ -108,8 +108,11 @@ let package = Package(
       name: "QEMULab", dependencies: ["DemoGuest", "QMP", "JSON"], path: "Tests/QEMULab",
       swiftSettings: testing),
     .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: testing),
+    .target(
+      name: "WireLab", dependencies: ["Wire"], path: "Tests/WireLab", swiftSettings: strict),
     .testTarget(
-      name: "WireTests", dependencies: ["Wire", "JSON"], exclude: ["Fixtures"],
+      name: "WireTests", dependencies: ["Wire", "WireLab", "JSON", "CZlib"],
+      exclude: ["Fixtures"],
       swiftSettings: testing),
     .testTarget(name: "TransportTests", dependencies: ["Transport"], swiftSettings: testing),
     .testTarget(

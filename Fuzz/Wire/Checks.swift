@@ -1,6 +1,7 @@
 // Checks.swift: what has to hold for every input.
 
 import Wire
+import WireLab
 
 /// Something that must not be.
 struct Finding: Error, CustomStringConvertible {
@@ -13,29 +14,24 @@ extension FuzzWire {
     _ kind: Kind, _ input: [UInt8], _ random: inout SplitMix, _ isCanary: Bool
   ) throws {
     switch kind {
-    case .stream: try checkStream(input, options(), &random, isCanary)
-    case .undescribed:
-      var options = options()
-      options.expectsDeviceDescription = false
-      try checkStream(input, options, &random, isCanary)
-    case .recovery:
-      var options = options()
-      options.recovery = Seeds.recovery
-      try checkStream(input, options, &random, isCanary)
+    case .stream, .undescribed, .recovery:
+      try checkStream(input, decoderOptions(kind), &random, isCanary)
     case .returnpath: try checkReturnPath(input, &random)
     case .delta: try checkDelta(input, &random)
     }
   }
 
   /// Options with limits that inputs of a few KiB can reach.
-  private static func options() -> StreamDecoder.Options {
+  static func decoderOptions(_ kind: Kind) -> StreamDecoder.Options {
     var limits = WireLimits()
     limits.deviceStateSize = 256 << 10
     limits.packageSize = 256 << 10
     limits.descriptionSize = 128 << 10
     limits.bitmapChunkSize = 64 << 10
     limits.fieldCount = 64 << 10
-    return StreamDecoder.Options(limits: limits)
+    return StreamDecoder.Options(
+      expectsDeviceDescription: kind != .undescribed,
+      recovery: kind == .recovery ? Seeds.recovery : nil, limits: limits)
   }
 
   private static func checkStream(

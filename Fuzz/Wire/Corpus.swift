@@ -1,6 +1,7 @@
 // Corpus.swift: the inputs that are known, and how they are damaged.
 
 import Foundation
+import WireLab
 
 /// What reads an input; the extension of its file says so.
 enum Kind: String, CaseIterable {

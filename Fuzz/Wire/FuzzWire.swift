@@ -1,6 +1,7 @@
 // FuzzWire.swift: the fuzz target of Wire: what it is told, what it runs, what it says.
 
 import Foundation
+import WireLab
 
 /// Feeds damaged streams to the decoders, again and again.
 ///
@@ -31,11 +32,19 @@ enum FuzzWire {
         let entry = try Corpus.Entry(path: path)
         var random = options.random(run: 0)
         try check(entry.kind, entry.bytes, &random, options.isCanary)
-        print("\(path): \(entry.bytes.count) bytes, no finding")
+        let outcome = outcome(entry)
+        print("\(path): \(entry.bytes.count) bytes, no finding; \(outcome)")
       }
       return
     }
     try run(options, Corpus(folder: options.corpus))
+  }
+
+  /// What decoding a kept input comes to, in words.
+  private static func outcome(_ entry: Corpus.Entry) -> String {
+    guard [.stream, .undescribed, .recovery].contains(entry.kind) else { return "" }
+    let outcome = Outcome(entry.bytes, options: decoderOptions(entry.kind)) { .max }
+    return "\(outcome.calls.count) calls, \(outcome.error.map { "\($0)" } ?? "whole")"
   }
 
   private static func run(_ options: Options, _ corpus: Corpus) throws {

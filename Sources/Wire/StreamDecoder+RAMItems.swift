@@ -9,21 +9,29 @@ extension StreamDecoder {
   ) throws(Interruption) -> Int {
     let pageSize = ram.pageSize
     let mask = ram.flagMask
-    let fastFlags = RAMFlag.page | RAMFlag.continue
+    let plain = RAMFlag.page | RAMFlag.continue
+    let zero = RAMFlag.zero | RAMFlag.continue
     var position = 0
-    while bytes.byteCount - position >= 8 + pageSize {
-      // A page of the block named last: almost everything there is.
-      let word = bytes.bigEndian(at: position, as: UInt64.self)
-      let address = word & ~mask
-      guard word & mask == fastFlags, address < ram.namedLength else { break }
-      let content = bytes.extracting(position + 8..<position + 8 + pageSize)
-      do {
-        try visitor.visitPage(
-          RAMPageAddress(blockIndex: ram.namedBlock, offset: address), content: content)
-      } catch {
-        throw .visitor(error)
+    do {
+      // Plain and zero pages of the block named last: almost everything there is.
+      while bytes.byteCount - position >= 9 {
+        let word = bytes.bigEndian(at: position, as: UInt64.self)
+        let address = word & ~mask
+        guard address < ram.namedLength else { break }
+        let page = RAMPageAddress(blockIndex: ram.namedBlock, offset: address)
+        let end = position + 8 + pageSize
+        if word & mask == plain, end <= bytes.byteCount {
+          try visitor.visitPage(page, content: bytes.extracting(position + 8..<end))
+          position = end
+        } else if word & mask == zero {
+          try visitor.visitZeroPage(page, fill: bytes.byte(at: position + 8))
+          position += 9
+        } else {
+          break
+        }
       }
-      position += 8 + pageSize
+    } catch {
+      throw .visitor(error)
     }
     if position > 0 { return position }
     return try ramItem(bytes, &visitor)

@@ -1,20 +1,20 @@
 // Reencoder.swift: a visitor that writes down again what it was told.
 
-import Wire
+package import Wire
 
 /// Encodes each event and page as it comes.
 ///
 /// What comes out is what went in, for a stream whose sender names a block only where it has to and
 /// compresses nothing.
-struct Reencoder: StreamVisitor {
-  var encoder: StreamEncoder
+package struct Reencoder: StreamVisitor {
+  package var encoder: StreamEncoder
   private var section: UInt32 = 0
 
-  init(targetPageSize: Int, usesFooters: Bool = true) {
+  package init(targetPageSize: Int, usesFooters: Bool = true) {
     encoder = StreamEncoder(targetPageSize: targetPageSize, usesFooters: usesFooters)
   }
 
-  mutating func visit(_ event: StreamEvent) throws {
+  package mutating func visit(_ event: StreamEvent) throws {
     switch event {
     case .header: encoder.appendHeader()
     case .configuration(let configuration): try encoder.append(configuration)
@@ -48,15 +48,15 @@ struct Reencoder: StreamVisitor {
     }
   }
 
-  mutating func visitPage(_ page: RAMPageAddress, content: RawSpan) throws {
+  package mutating func visitPage(_ page: RAMPageAddress, content: RawSpan) throws {
     try encoder.appendPage(page, content: content)
   }
 
-  mutating func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) throws {
+  package mutating func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) throws {
     try encoder.appendZeroPage(page, fill: fill)
   }
 
-  mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) throws {
+  package mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) throws {
     try encoder.appendDelta(page, xbzrle: xbzrle)
   }
 }

@@ -1,19 +1,19 @@
 // Seeds.swift: the synthetic part of the corpus: small inputs that touch everything.
 
 import Foundation
-import Wire
+package import Wire
 
 /// Streams of a machine with pages of 1 KiB, two blocks and three devices.
-enum Seeds {
-  static let blocks = [
+package enum Seeds {
+  package static let blocks = [
     RAMBlockDescription(name: "a.ram", usedLength: 8192),
     RAMBlockDescription(name: "b", usedLength: 3072),
   ]
-  static let recovery = StreamDecoder.Recovery(
+  package static let recovery = StreamDecoder.Recovery(
     ramSectionID: 2, blocks: blocks, targetPageSize: 1024)
-  static let pageCounts = ["a.ram": 8, "b": 3]
+  package static let pageCounts = ["a.ram": 8, "b": 3]
 
-  static let description = """
+  package static let description = """
     {"page_size":1024,"devices":[{"name":"timer","instance_id":0,"vmsd_name":"timer",\
     "version":2,"fields":[{"name":"t","type":"timer","size":8},{"name":"n","array_len":3,\
     "type":"uint16","size":2}],"subsections":[{"vmsd_name":"timer/x","version":1,"fields":[\
@@ -25,15 +25,8 @@ enum Seeds {
     "type":"buffer"}]}]}
     """
 
-  static func write(to folder: String) throws {
+  package static func write(to folder: String) throws {
     let seeds: [(String, [UInt8])] = [
-      ("precopy.stream", try precopy()),
-      ("records.stream", try records()),
-      ("early-and-opaque.stream", try earlyAndOpaque()),
-      ("postcopy.stream", try postcopy()),
-      ("background.stream", try background()),
-      ("no-footers.stream", try precopy(usesFooters: false)),
-      ("bare-description.stream", try bareDescription()),
       ("suppressed.undescribed", try suppressed()),
       ("recovery.recovery", try recovered()),
       ("messages.returnpath", try messages()),
@@ -43,6 +36,35 @@ enum Seeds {
     for (name, bytes) in seeds {
       try Data(bytes).write(to: URL(fileURLWithPath: folder + "/" + name))
     }
+    for name in streamNames {
+      let url = URL(fileURLWithPath: folder + "/" + name + ".stream")
+      try Data(try stream(name)).write(to: url)
+    }
+  }
+
+  private static let streamNames = [
+    "precopy", "records", "early-and-opaque", "postcopy", "background", "no-footers",
+    "bare-description",
+  ]
+
+  /// The stream of that name.
+  package static func stream(_ name: String) throws -> [UInt8] {
+    switch name {
+    case "records": try records()
+    case "early-and-opaque": try earlyAndOpaque()
+    case "postcopy": try postcopy()
+    case "background": try background()
+    case "no-footers": try precopy(usesFooters: false)
+    case "bare-description": try bareDescription()
+    default: try precopy()
+    }
+  }
+
+  /// The FULL sections of the machine's three devices.
+  package static func deviceBytes() throws -> [UInt8] {
+    var encoder = StreamEncoder(targetPageSize: 1024)
+    try devices(&encoder)
+    return encoder.buffer
   }
 
   private static func begin(_ capabilities: [String]? = nil, usesFooters: Bool = true)
@@ -189,9 +211,7 @@ enum Seeds {
     try encoder.append(
       .ramDiscard(block: "a.ram", ranges: [RAMDiscardRange(start: 0, length: 8192)]))
     try encoder.append(.ping(2))
-    var inner = StreamEncoder(targetPageSize: 1024)
-    try devices(&inner)
-    try encoder.append(.packaged(try PackagedState(deviceBytes: inner.buffer).encoded()))
+    try encoder.append(.packaged(try PackagedState(deviceBytes: deviceBytes()).encoded()))
     try encoder.append(.ping(4))
     encoder.forgetNamedBlock()
     encoder.appendSectionPart(id: 2)
@@ -264,7 +284,7 @@ enum Seeds {
   }
 
   /// Applies a delta, and says whether it could be.
-  static func apply(_ delta: [UInt8], to page: inout [UInt8]) -> Bool {
+  package static func apply(_ delta: [UInt8], to page: inout [UInt8]) -> Bool {
     delta.withBytes(0..<delta.count) { delta in
       var target = page.mutableSpan
       // SAFETY: the span ends with the closure, and the array is not touched otherwise.

@@ -1,9 +1,9 @@
 // Recorder.swift: a visitor that keeps what it was told in a form that can be compared.
 
-import Wire
+package import Wire
 
 /// One call of a visitor.
-enum Call: Equatable {
+package enum Call: Equatable {
   case event(StreamEvent)
   case page(RAMPageAddress, digest: UInt64, size: Int)
   case zero(RAMPageAddress, fill: UInt8)
@@ -11,20 +11,22 @@ enum Call: Equatable {
 }
 
 /// Keeps every call, pages by their digest.
-struct Recorder: StreamVisitor {
-  var calls: [Call] = []
+package struct Recorder: StreamVisitor {
+  package var calls: [Call] = []
 
-  mutating func visit(_ event: StreamEvent) { calls.append(.event(event)) }
+  package init() {}
 
-  mutating func visitPage(_ page: RAMPageAddress, content: RawSpan) {
+  package mutating func visit(_ event: StreamEvent) { calls.append(.event(event)) }
+
+  package mutating func visitPage(_ page: RAMPageAddress, content: RawSpan) {
     calls.append(.page(page, digest: digest(content), size: content.byteCount))
   }
 
-  mutating func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) {
+  package mutating func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) {
     calls.append(.zero(page, fill: fill))
   }
 
-  mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) {
+  package mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) {
     calls.append(.delta(page, digest: digest(xbzrle), size: xbzrle.byteCount))
   }
 
@@ -50,13 +52,13 @@ struct Recorder: StreamVisitor {
 }
 
 /// What came of decoding an input.
-struct Outcome: Equatable {
-  var calls: [Call]
-  var error: WireError?
-  var offset: UInt64
+package struct Outcome: Equatable {
+  package var calls: [Call]
+  package var error: WireError?
+  package var offset: UInt64
 
   /// Decodes `input`, fed in pieces of the sizes that `pieceSize` gives.
-  init(
+  package init(
     _ input: [UInt8], options: StreamDecoder.Options, pieceSize: () -> Int
   ) {
     var recorder = Recorder()
@@ -85,7 +87,7 @@ struct Outcome: Equatable {
 
 extension [UInt8] {
   /// Lends the bytes in `range` to `body`.
-  func withBytes<R>(_ range: Range<Int>, _ body: (RawSpan) throws -> R) rethrows -> R {
+  package func withBytes<R>(_ range: Range<Int>, _ body: (RawSpan) throws -> R) rethrows -> R {
     // SAFETY: the span ends with the call, and the array is not changed during it.
     try body(unsafe span.bytes.extracting(range))
   }
