@@ -103,6 +103,11 @@ let package = Package(
       name: "fuzz-wire", dependencies: ["Wire", "WireLab"], path: "Fuzz/Wire", exclude: ["Corpus"],
       swiftSettings: strict),
 
+    // What the store costs, as ratios (`swift run -c release store-bench`).
+    .executableTarget(
+      name: "store-bench", dependencies: ["CheckpointStore", "COpenSSL"],
+      path: "Benchmarks/StoreBench", swiftSettings: strict),
+
     // Tests, one target per module, and the real thing.
     .target(
       name: "QEMULab", dependencies: ["DemoGuest", "QMP", "JSON"], path: "Tests/QEMULab",

@@ -5,12 +5,15 @@
 /// One thread at a time uses it. Nothing it writes counts until a page table names it.
 final class PackWriter: @unchecked Sendable {
   private static let writebackStep: UInt64 = 8 << 20
+  /// How far ahead blocks are taken at most: writes that do not extend a file cost the kernel less.
+  private static let reserveStep: UInt64 = 64 << 20
 
   private let packs: PackFiles
   private var number: UInt32 = 0
   private var file: File?
   private var end: UInt64 = 0
   private var startedWriteback: UInt64 = 0
+  private var reserved: UInt64 = 0
   /// Every pack this writer began, with its file.
   private(set) var written: [(number: UInt32, file: File)] = []
 
@@ -21,16 +24,18 @@ final class PackWriter: @unchecked Sendable {
   /// - Returns: the pack's number and where in it the bytes begin.
   func append(_ content: RawSpan) throws(StoreError) -> (pack: UInt32, offset: UInt64) {
     if file == nil || end + UInt64(content.byteCount) > PackFiles.byteLimit {
-      file = nil
+      try trim()
       let made = try packs.create()
       number = made.number
       file = made.file
       end = PackFiles.headerSize
       startedWriteback = 0
+      reserved = 0
       written.append((made.number, made.file))
     }
     guard let file else { return (0, 0) }
     let offset = end
+    if offset + UInt64(content.byteCount) > reserved { reserve(file) }
     try file.write(content, at: offset)
     end += UInt64(content.byteCount)
     if end - startedWriteback >= PackWriter.writebackStep {
@@ -47,8 +52,26 @@ final class PackWriter: @unchecked Sendable {
     return try append(content)
   }
 
-  /// Makes everything appended survive power loss.
+  /// Takes blocks ahead, as many again as there are. Where that fails, nearly full disks for one,
+  /// the write itself will tell.
+  private func reserve(_ file: File) {
+    let step = min(max(end, 1 << 20), PackWriter.reserveStep)
+    let target = min(end + step, PackFiles.byteLimit)
+    guard target > reserved else { return }
+    try? file.allocate(max(reserved, end)..<target)
+    reserved = target
+  }
+
+  /// Leaves the pack being written, giving back what was taken ahead.
+  private func trim() throws(StoreError) {
+    guard let file else { return }
+    try file.truncate(to: end)
+    self.file = nil
+  }
+
+  /// Makes everything appended survive power loss; the next append begins a new pack.
   func sync() throws(StoreError) {
+    try trim()
     for pack in written { try pack.file.sync() }
   }
 

@@ -121,18 +121,20 @@ final class File: Sendable {
     }
   }
 
-  /// Takes the blocks of a range now, so that writing to a mapping of it cannot fail later.
-  func allocate(byteCount: UInt64) throws(StoreError) {
-    guard byteCount > 0 else { return }
-    guard let length = Int64(exactly: byteCount) else {
-      throw .system(doing: "allocating \(byteCount) bytes", path: path, code: EFBIG)
-    }
-    var code = godwit_file_allocate(descriptor, 0, length)
-    while code == -EINTR { code = godwit_file_allocate(descriptor, 0, length) }
-    guard code == 0 else {
-      throw .system(doing: "allocating \(byteCount) bytes", path: path, code: -code)
-    }
+  /// Takes the blocks of a range now, so that writing there cannot fail later for want of space; a
+  /// file that is shorter grows.
+  func allocate(_ range: Range<UInt64>) throws(StoreError) {
+    guard !range.isEmpty else { return }
+    let doing = "allocating \(range.count) bytes"
+    guard let offset = Int64(exactly: range.lowerBound), let length = Int64(exactly: range.count)
+    else { throw .system(doing: doing, path: path, code: EFBIG) }
+    var code = godwit_file_allocate(descriptor, offset, length)
+    while code == -EINTR { code = godwit_file_allocate(descriptor, offset, length) }
+    guard code == 0 else { throw .system(doing: doing, path: path, code: -code) }
   }
+
+  /// Takes the blocks of the first `byteCount` bytes, as `allocate(_:)` does.
+  func allocate(byteCount: UInt64) throws(StoreError) { try allocate(0..<byteCount) }
 
   /// Gives back the whole 4 KiB blocks inside a range; where holes are not known, does nothing.
   ///
