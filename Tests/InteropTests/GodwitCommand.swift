@@ -54,35 +54,38 @@ final class Godwit {
 }
 
 /// A `godwit` that runs.
+///
+/// Started by hand: Foundation's `Process` takes a child for running for as long as a grandchild
+/// has the descriptor it watches, and the QEMUs that godwit starts live on.
 final class RunningGodwit {
-  private let process = Process()
+  private let pid: pid_t
   private let folder: String
+  private var status: Int32?
 
   init(arguments: [String], store: String) throws {
     folder = NSTemporaryDirectory() + "gwrun-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    process.executableURL = try Self.executable()
     // Behind `--` everything is QEMU's.
     var words = arguments
     if let end = words.firstIndex(of: "--") {
       words.removeLast()
       words.insert("--json", at: end)
     }
-    process.arguments = words
-    process.environment = ProcessInfo.processInfo.environment
-      .merging(["GODWIT_STORE": store]) { $1 }
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = try Self.file(folder + "/output")
-    process.standardError = try Self.file(folder + "/errors")
-    try process.run()
+    var environment = ProcessInfo.processInfo.environment
+    environment["GODWIT_STORE"] = store
+    pid = try Self.spawn([try Self.executable()] + words, environment, folder)
   }
 
   deinit {
-    if process.isRunning { kill() }
+    kill()
     try? FileManager.default.removeItem(atPath: folder)
   }
 
-  var isRunning: Bool { process.isRunning }
+  var isRunning: Bool {
+    reap(WNOHANG)
+    return status == nil
+  }
+
   var output: String { (try? String(contentsOfFile: folder + "/output", encoding: .utf8)) ?? "" }
   var errors: String { (try? String(contentsOfFile: folder + "/errors", encoding: .utf8)) ?? "" }
 
@@ -94,41 +97,60 @@ final class RunningGodwit {
   /// Waits for its end and returns its exit code, or minus the signal that ended it.
   func wait(seconds: Double) throws -> Int32 {
     let deadline = Date(timeIntervalSinceNow: seconds)
-    while process.isRunning {
+    while isRunning {
       guard Date() < deadline else {
         kill()
         throw LabError("godwit did not end within \(seconds) s: \(output) \(errors)")
       }
       usleep(5000)
     }
-    process.waitUntilExit()
-    return process.terminationReason == .exit
-      ? process.terminationStatus : -process.terminationStatus
+    let status = status ?? 0
+    let signal = status & 0x7f
+    return signal == 0 ? status >> 8 & 0xff : -signal
   }
 
   /// SIGKILL: no chance to clean up.
   func kill() {
-    Foundation.kill(process.processIdentifier, SIGKILL)
-    process.waitUntilExit()
+    guard isRunning else { return }
+    Foundation.kill(pid, SIGKILL)
+    reap(0)
   }
 
-  private static func file(_ path: String) throws -> FileHandle {
-    _ = FileManager.default.createFile(atPath: path, contents: nil)
-    guard let handle = FileHandle(forWritingAtPath: path) else {
-      throw LabError("cannot write \(path)")
+  private func reap(_ options: Int32) {
+    guard status == nil else { return }
+    var found: Int32 = 0
+    if waitpid(pid, &found, options) == pid { status = found }
+  }
+
+  /// Starts a command with its output and errors in files of `folder`.
+  private static func spawn(
+    _ words: [String], _ environment: [String: String], _ folder: String
+  ) throws -> pid_t {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    let create = O_WRONLY | O_CREAT | O_APPEND
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 1, folder + "/output", create, 0o600)
+    posix_spawn_file_actions_addopen(&actions, 2, folder + "/errors", create, 0o600)
+    var arguments = words.map { strdup($0) } + [nil]
+    var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    defer { for pointer in arguments + variables { free(pointer) } }
+    var pid: pid_t = 0
+    let failure = posix_spawn(&pid, words[0], &actions, nil, &arguments, &variables)
+    guard failure == 0 else {
+      throw LabError("cannot start \(words[0]): error \(failure)")
     }
-    return handle
+    return pid
   }
 
   /// The executable beside the test bundle, where the build puts every product.
-  private static func executable() throws -> URL {
-    if let named = ProcessInfo.processInfo.environment[Godwit.environmentName] {
-      return URL(fileURLWithPath: named)
-    }
+  private static func executable() throws -> String {
+    if let named = ProcessInfo.processInfo.environment[Godwit.environmentName] { return named }
     var folder = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
     while folder.path != "/" {
-      let candidate = folder.appendingPathComponent("godwit")
-      if FileManager.default.isExecutableFile(atPath: candidate.path) { return candidate }
+      let candidate = folder.appendingPathComponent("godwit").path
+      if FileManager.default.isExecutableFile(atPath: candidate) { return candidate }
       folder.deleteLastPathComponent()
     }
     throw LabError("there is no godwit beside the tests; set \(Godwit.environmentName)")

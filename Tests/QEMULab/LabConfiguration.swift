@@ -14,6 +14,8 @@ public struct LabConfiguration: Sendable, CustomStringConvertible {
   public var processor: String?
   /// Memory, in MiB.
   public var memoryMegabytes = 128
+  /// What follows the size in `-m`, from its comma on: slots for more memory.
+  public var memoryOptions = ""
   /// More arguments: devices, memory backends.
   public var arguments: [String] = []
   /// The guest's command line.
@@ -61,7 +63,9 @@ public struct LabConfiguration: Sendable, CustomStringConvertible {
   /// but monitor sockets and `-incoming`, so that `godwit start` can be given them as well.
   public func commandLine(image: String, serial: String) -> [String] {
     var words = qemu.command
-    words += ["-machine", machine, "-accel", accelerator, "-m", "\(memoryMegabytes)M"]
+    words += [
+      "-machine", machine, "-accel", accelerator, "-m", "\(memoryMegabytes)M\(memoryOptions)",
+    ]
     if let processor { words += ["-cpu", processor] }
     // QEMU's versions and packages differ in microvm's firmware, and so in its ROM's size.
     if machine.hasPrefix("microvm") { words += ["-bios", "qboot.rom"] }
