@@ -102,6 +102,9 @@ let package = Package(
     .executableTarget(
       name: "fuzz-wire", dependencies: ["Wire", "WireLab"], path: "Fuzz/Wire", exclude: ["Corpus"],
       swiftSettings: strict),
+    .executableTarget(
+      name: "fuzz-qmp", dependencies: ["QMP", "JSON"], path: "Fuzz/QMP", exclude: ["Corpus"],
+      swiftSettings: strict),
 
     // What the store costs, as ratios (`swift run -c release store-bench`).
     .executableTarget(

@@ -284,19 +284,9 @@ extension QMPConnection {
     }
     let arrival = ContinuousClock.now
     guard !bytes.isEmpty else { return nil }
-    let outcome = state.withLock { state -> Result<[QMPSession.Action], QMPViolation> in
-      do throws(QMPViolation) {
-        return .success(try state.session.receive(bytes))
-      } catch {
-        return .failure(error)
-      }
-    }
-    switch outcome {
-    case .failure(let violation): throw .violation(address: address, violation)
-    case .success(let actions):
-      for action in actions { try perform(action, on: channel, arrival) }
-      return actions
-    }
+    let actions = state.withLock { $0.session.receive(bytes) }
+    for action in actions { try perform(action, on: channel, arrival) }
+    return actions
   }
 
   private func perform(
@@ -304,6 +294,7 @@ extension QMPConnection {
   ) throws(QMPError) {
     switch action {
     case .ready: break
+    case .breakOff(let violation): throw .violation(address: address, violation)
     case .send(let bytes):
       do throws(TransportError) {
         try channel.write(bytes)

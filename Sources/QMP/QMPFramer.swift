@@ -23,10 +23,14 @@ public struct QMPFramer: Sendable {
   public var pendingByteCount: Int { message.count }
 
   /// Takes bytes in.
-  /// - Returns: the messages that they complete, in order.
-  /// - Throws: ``QMPViolation``; the framer is of no use afterwards.
-  public mutating func receive(_ bytes: [UInt8]) throws(QMPViolation) -> [JSONValue] {
-    var messages: [JSONValue] = []
+  /// - Parameters:
+  ///   - bytes: what has arrived.
+  ///   - handle: is given the messages that the bytes complete, each before the next is looked at.
+  /// - Throws: ``QMPViolation``, the framer's own or what `handle` throws; the framer is of no use
+  ///   afterwards.
+  public mutating func receive(
+    _ bytes: [UInt8], _ handle: (JSONValue) throws(QMPViolation) -> Void
+  ) throws(QMPViolation) {
     var start = 0
     for index in bytes.indices {
       let byte = bytes[index]
@@ -41,10 +45,10 @@ public struct QMPFramer: Sendable {
       }
       guard depth == 0 else { continue }
       message += bytes[start...index]
-      messages.append(try parsed())
+      start = index + 1
+      try handle(try parsed())
     }
     if depth > 0 { message += bytes[start...] }
-    return messages
   }
 
   /// Looks at a byte between messages.

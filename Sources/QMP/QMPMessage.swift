@@ -117,8 +117,8 @@ public struct QMPCommand: Equatable, Sendable {
 
   var json: JSONValue {
     var members = [JSONMember("execute", .string(name))]
-    // A command without arguments must not have an empty list of them spelt as null.
-    if !arguments.isNull, arguments != [:] { members.append(JSONMember("arguments", arguments)) }
+    // Where there are none, QEMU takes an empty object but not null.
+    if !arguments.isNull { members.append(JSONMember("arguments", arguments)) }
     if let id { members.append(JSONMember("id", id)) }
     return .object(members)
   }

@@ -1,13 +1,13 @@
 // What a QEMU knows, asked of itself rather than guessed from its version.
 
-import JSON
+public import JSON
 
 /// The commands of a QEMU and their arguments, from `query-qmp-schema`.
 public struct QMPSchema: Equatable, Sendable {
   private let arguments: [String: Set<String>]
 
-  /// Reads the answer to `query-qmp-schema`; entries of other kinds are passed over.
-  init(_ value: JSONValue) {
+  /// Reads the answer to `query-qmp-schema`; what is not understood is passed over.
+  public init(_ value: JSONValue) {
     let entries = value.array ?? []
     var objects: [String: Set<String>] = [:]
     for entry in entries where entry["meta-type"] == "object" {

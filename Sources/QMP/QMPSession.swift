@@ -2,7 +2,8 @@
 //
 //   awaitingGreeting --greeting--> negotiating --return--> ready
 //
-// Commands go out in `ready` only. Every answer is matched to its command by a number.
+// Whatever a peer may not send leads to `broken`, where nothing is read any longer. Commands go out
+// in `ready` only. Every answer is matched to its command by a number.
 
 public import JSON
 
@@ -16,6 +17,8 @@ public struct QMPSession: Sendable {
     case negotiating
     /// Commands can be sent.
     case ready
+    /// The peer broke the protocol; the conversation is over.
+    case broken(QMPViolation)
   }
 
   /// What the owner of a session is to do.
@@ -28,6 +31,8 @@ public struct QMPSession: Sendable {
     case reply(UInt64, Reply)
     /// Hand this to everyone who waits for events.
     case event(QMPEvent.Message)
+    /// Close the connection; always the last action.
+    case breakOff(QMPViolation)
   }
 
   /// The answer to a command.
@@ -61,12 +66,21 @@ public struct QMPSession: Sendable {
   public var hasPartialMessage: Bool { framer.pendingByteCount > 0 }
 
   /// Takes bytes from the peer in, split anywhere.
-  /// - Returns: what is to be done, in order.
-  /// - Throws: ``QMPViolation``; the conversation is over then.
-  public mutating func receive(_ bytes: [UInt8]) throws(QMPViolation) -> [Action] {
+  /// - Returns: what is to be done, in order; nothing once the peer has broken the protocol.
+  public mutating func receive(_ bytes: [UInt8]) -> [Action] {
+    if case .broken = state { return [] }
     var actions: [Action] = []
-    for value in try framer.receive(bytes) {
-      actions += try handle(QMPMessage(value))
+    do throws(QMPViolation) {
+      // The framer is taken out while it runs: it hands its messages back to the session.
+      var framer = framer
+      self.framer = QMPFramer()
+      try framer.receive(bytes) { value throws(QMPViolation) in
+        actions += try handle(QMPMessage(value))
+      }
+      self.framer = framer
+    } catch {
+      state = .broken(error)
+      actions.append(.breakOff(error))
     }
     return actions
   }
@@ -95,7 +109,7 @@ public struct QMPSession: Sendable {
     case (.awaitingGreeting, .returned), (.awaitingGreeting, .failed),
       (.awaitingGreeting, .event), (.negotiating, .greeting), (.ready, .greeting):
       throw .greetingOutOfPlace
-    case (_, .command): throw .unknownMessage
+    case (.broken, _), (_, .command): throw .unknownMessage
     case (_, .event(let event)): return [.event(event)]
     case (.negotiating, .returned(let id, _)):
       guard id?.uint64 == Self.negotiationIdentifier, let greeting else { throw .unknownReply }

@@ -55,11 +55,11 @@ final class FakeMonitor: Sendable {
         }
         let bytes = try channel.read(atMost: 4096)
         if bytes.isEmpty { throw TransportError.peerGone(action: "Reading commands") }
-        let messages = try framer.withLock { framer in
-          try framer.receive(bytes).map { value throws in try QMPMessage(value) }
-        }
-        pending.withLock { pending in
-          for case .command(let command) in messages { pending.append(command) }
+        try framer.withLock { framer in
+          try framer.receive(bytes) { value throws(QMPViolation) in
+            guard case .command(let command) = try QMPMessage(value) else { return }
+            pending.withLock { $0.append(command) }
+          }
         }
       }
     }
