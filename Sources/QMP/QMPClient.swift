@@ -13,10 +13,15 @@ public final class QMPClient: Sendable {
   public let address: String
   /// The QEMU at the other end, from its greeting.
   public let version: QEMUVersion
+  /// Whether descriptors can be passed with commands: a Unix socket's privilege.
+  public let canPassDescriptors: Bool
   private let connection: QMPConnection
 
-  private init(address: String, greeting: QMPGreeting, connection: QMPConnection) {
+  private init(
+    address: String, target: MigrationURI, greeting: QMPGreeting, connection: QMPConnection
+  ) {
     self.address = address
+    if case .tcp = target { canPassDescriptors = false } else { canPassDescriptors = true }
     self.version = greeting.version
     self.connection = connection
   }
@@ -37,7 +42,8 @@ public final class QMPClient: Sendable {
     let outcome = await withCheckedContinuation { continuation in
       connection.start(target, timeout) { continuation.resume(returning: $0) }
     }
-    return QMPClient(address: address, greeting: try outcome.get(), connection: connection)
+    return QMPClient(
+      address: address, target: target, greeting: try outcome.get(), connection: connection)
   }
 
   /// Has a command carried out.

@@ -31,7 +31,7 @@ struct RestoreCommand: GodwitCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The QEMU's QMP socket: a path, or host:port.", valueName: "socket"),
+      "The path of the QEMU's QMP socket, a Unix socket.", valueName: "socket"),
     completion: .file())
   var qmp: String
 
