@@ -3,11 +3,12 @@
 import Testing
 
 @Suite struct ShapeTests {
-  static let swift = SourceTree.files(below: "Sources") + SourceTree.files(below: "Tests")
+  static let swift = ["Sources", "Tests", "Benchmarks", "Fuzz"].flatMap {
+    SourceTree.files(below: $0)
+  }
   static let texts =
     swift + SourceTree.files(below: "Docs", suffixes: [".md"])
     + SourceTree.files(below: "scripts", suffixes: [""])
-    + SourceTree.files(below: "Benchmarks", suffixes: [".swift"])
     + ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", ".ci/run", "Package.swift"]
     .compactMap(SourceTree.file)
 

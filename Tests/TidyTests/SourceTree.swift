@@ -44,12 +44,13 @@ enum SourceTree {
   static let root = URL(fileURLWithPath: #filePath)
     .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-  /// All files below a folder whose names end so.
+  /// All files below a folder whose names end so; what is hidden, builds above all, is left out.
   static func files(below folder: String, suffixes: [String] = [".swift"]) -> [SourceFile] {
     let base = root.appendingPathComponent(folder)
     let names =
       FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
     return names.sorted()
+      .filter { !$0.split(separator: "/").contains { $0.hasPrefix(".") } }
       .filter { name in suffixes.contains { name.hasSuffix($0) } }
       .compactMap { file("\(folder)/\($0)") }
   }
