@@ -29,10 +29,10 @@ extension StreamDecoder {
         .limitExceeded, expected: "device state of at most \(limit) bytes", found: "more")
     }
     deviceTail.append(bytes.extracting(0..<count), tailRules)
+    try checkEmptyTail()
     while true {
       switch deviceTail.next(limit: options.limits.tailCandidateCount) {
       case .open:
-        try checkEmptyTail()
         return count
       case .candidate(let candidate):
         if try endsTail(candidate, &visitor) { return count }
