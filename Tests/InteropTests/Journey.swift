@@ -24,8 +24,8 @@ final class Journey {
   let godwit: Godwit
   let configuration: LabConfiguration
   let source: LabGuest
-  /// The guest's last report before its checkpoint.
-  private(set) var lastReport: DemoGuestReport?
+  /// The guest's last report before each checkpoint.
+  private var lastReports: [String: DemoGuestReport] = [:]
   /// The source's memory at the checkpoint's instant, where it stood still then.
   private(set) var memory: MemoryDump?
 
@@ -41,7 +41,7 @@ final class Journey {
   /// Saves the guest and keeps its memory for comparison where the source stands still.
   @discardableResult
   func save(_ taking: Taking, as name: String = "one") throws -> JSONValue {
-    lastReport = source.reports.last
+    lastReports[name] = source.reports.last
     if taking == .stopped { try source.stop() }
     var words = ["save", "--qmp", source.qmpPath, "--name", name, "--disks", "ignore"]
     switch taking {
@@ -93,14 +93,14 @@ final class Journey {
     let result = try godwit.run(["restore", name, "--qmp", copy.qmpPath] + options)
     // Saved while it stood still, it comes back so.
     if try copy.status == "paused" { try copy.resume() }
-    try requireCarryingOn(copy)
+    try requireCarryingOn(copy, from: name)
     return result
   }
 
   /// Sees a restored guest carry on where the checkpoint was taken, every page checked once.
-  func requireCarryingOn(_ copy: LabGuest) throws {
+  func requireCarryingOn(_ copy: LabGuest, from name: String = "one") throws {
     let megabytes = DemoGuest.commandLineNumber("memory", in: configuration.workload)
-    try copy.requireHealth(continuing: lastReport, checkedPages: UInt64(megabytes) * 256)
+    try copy.requireHealth(continuing: lastReports[name], checkedPages: UInt64(megabytes) * 256)
   }
 }
 

@@ -75,7 +75,9 @@ extension Interop {
     func `a restore killed at any instant is carried on by --recover`() throws {
       let qemu = try #require(QEMU.newest())
       var instants = SeededInstants()
-      let journey = try Journey(LabConfiguration(qemu, machine: "pc"))
+      let qemus = QEMU.all(.x86_64)
+      let widest = Direction(from: qemu, to: qemus[0])
+      let journey = try Journey(LabConfiguration(qemu, machine: widest.machine("pc")))
       try journey.save(.paused)
       journey.source.kill()
       let began = Date()
@@ -84,7 +86,7 @@ extension Interop {
 
       var outcomes: [String: Int] = [:]
       for number in 0..<Self.kills {
-        let copy = try journey.destination(QEMU.all(.x86_64)[number % QEMU.all(.x86_64).count])
+        let copy = try journey.destination(qemus[number % qemus.count])
         let words = ["restore", "one", "--qmp", copy.qmpPath]
         let run = try journey.godwit.start(words)
         let instant = Double.random(in: 0...length, using: &instants)
