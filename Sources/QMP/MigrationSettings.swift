@@ -76,49 +76,60 @@ public actor MigrationSettings {
 
   /// Brings the settings to what a move needs, changing only what differs.
   ///
-  /// Capabilities that must be off go first, since others exclude them; after that the order is
-  /// the caller's. Where one is refused, those before it stay changed: call ``putBack()``.
+  /// Capabilities are set in one command, since they depend on and exclude each other. Where QEMU
+  /// refuses that, they are tried one by one to learn which is to blame, those to be off first; the
+  /// ones before it stay changed then: call ``putBack()``.
   /// - Throws: ``QMPError``: `settingRefused` with QEMU's words and the purpose, `unsupported`
   ///   where this QEMU does not know the setting.
   public func apply(
     _ capabilities: [CapabilityRequirement], _ parameters: [ParameterRequirement] = []
   ) async throws(QMPError) {
-    for requirement in capabilities where !requirement.isOn { try await apply(requirement) }
-    for requirement in capabilities where requirement.isOn { try await apply(requirement) }
+    var needed: [CapabilityRequirement] = []
+    for requirement in capabilities where try isNeeded(requirement) { needed.append(requirement) }
+    if try await !applyTogether(needed) {
+      for requirement in needed where !requirement.isOn { try await apply(requirement) }
+      for requirement in needed where requirement.isOn { try await apply(requirement) }
+    }
     for requirement in parameters { try await apply(requirement) }
   }
 
-  /// Puts back what was changed and nothing else, the last change first.
+  /// Puts back what was changed and nothing else, parameters first.
   ///
   /// What cannot be put back does not keep the rest from it, and stays listed in ``changed``, so
   /// that this can be called again.
   /// - Throws: ``QMPError/notPutBack(settings:description:)``
   public func putBack() async throws(QMPError) {
-    var left: [Change] = []
-    var failure: QMPError?
-    for change in changes.reversed() {
-      do throws(QMPError) {
-        try await undo(change)
-      } catch {
-        left.insert(change, at: 0)
-        failure = failure ?? error
-      }
+    if try await !putBackTogether() { try await putBackOneByOne() }
+  }
+
+  // MARK: - Capabilities
+
+  private func isNeeded(_ requirement: CapabilityRequirement) throws(QMPError) -> Bool {
+    let name = requirement.name
+    guard let original = capabilities[name] else {
+      // What a QEMU does not know is off.
+      if !requirement.isOn { return false }
+      throw .unsupported(
+        setting: name, version: "\(client.version)", purpose: requirement.purpose)
     }
-    changes = left
-    guard let failure else { return }
-    throw .notPutBack(settings: left.map(\.name), description: failure.description)
+    return original != requirement.isOn || changes.contains { $0.name == name }
+  }
+
+  /// Sets all of them, or none and answers false where QEMU refuses.
+  private func applyTogether(_ needed: [CapabilityRequirement]) async throws(QMPError) -> Bool {
+    guard !needed.isEmpty else { return true }
+    let states = Dictionary(needed.map { ($0.name, $0.isOn) }) { _, last in last }
+    do throws(QMPError) {
+      try await client.setMigrationCapabilities(states)
+    } catch .refused {
+      return false
+    }
+    for requirement in needed { note(.capability(requirement.name)) }
+    return true
   }
 
   private func apply(_ requirement: CapabilityRequirement) async throws(QMPError) {
     let name = requirement.name
-    guard let original = capabilities[name] else {
-      // What a QEMU does not know is off.
-      if !requirement.isOn { return }
-      throw .unsupported(
-        setting: name, version: "\(client.version)", purpose: requirement.purpose)
-    }
-    let isChanged = changes.contains { $0.name == name }
-    guard original != requirement.isOn || isChanged else { return }
     do throws(QMPError) {
       try await client.setMigrationCapabilities([name: requirement.isOn])
     } catch .refused(_, _, let description) {
@@ -126,6 +137,8 @@ public actor MigrationSettings {
     }
     note(.capability(name))
   }
+
+  // MARK: - Parameters
 
   private func apply(_ requirement: ParameterRequirement) async throws(QMPError) {
     let name = requirement.name
@@ -143,8 +156,49 @@ public actor MigrationSettings {
     note(.parameter(name))
   }
 
+  // MARK: - Putting back
+
   private func note(_ change: Change) {
     if !changes.contains(where: { $0.name == change.name }) { changes.append(change) }
+  }
+
+  /// Puts everything back in at most two commands; false where QEMU refuses one of them.
+  private func putBackTogether() async throws(QMPError) -> Bool {
+    let originals = changes.compactMap { change -> JSONMember? in
+      guard case .parameter(let name) = change else { return nil }
+      return parameters.first { $0.name == name }
+    }
+    let names = changes.compactMap { change -> String? in
+      guard case .capability(let name) = change else { return nil }
+      return name
+    }
+    do throws(QMPError) {
+      if !originals.isEmpty { try await client.setMigrationParameters(originals) }
+      let states = capabilities.filter { names.contains($0.key) }
+      if !states.isEmpty { try await client.setMigrationCapabilities(states) }
+    } catch .refused {
+      return false
+    } catch {
+      throw .notPutBack(settings: changed, description: error.description)
+    }
+    changes = []
+    return true
+  }
+
+  private func putBackOneByOne() async throws(QMPError) {
+    var left: [Change] = []
+    var failure: QMPError?
+    for change in changes.reversed() {
+      do throws(QMPError) {
+        try await undo(change)
+      } catch {
+        left.insert(change, at: 0)
+        failure = failure ?? error
+      }
+    }
+    changes = left
+    guard let failure else { return }
+    throw .notPutBack(settings: left.map(\.name), description: failure.description)
   }
 
   private func undo(_ change: Change) async throws(QMPError) {

@@ -20,7 +20,7 @@ public enum QMPError: Error, Equatable, Sendable {
   case connectionLost(command: String, address: String)
   /// The client was closed while the command was under way, or before.
   case closed(command: String)
-  /// The task that waited for the answer was cancelled; QEMU may carry the command out all the same.
+  /// The task that waited for the answer was cancelled; QEMU may carry the command out even so.
   case cancelled(command: String)
   /// No answer came in the time allowed; QEMU may carry the command out all the same.
   case timedOut(command: String, after: Duration)
@@ -45,9 +45,10 @@ extension QMPError: CustomStringConvertible {
         + "HOST:PORT."
     case .transport(let error): error.description
     case .noGreeting(let address, let duration):
-      "Connected to \(address), but QEMU's greeting did not come within \(duration). A monitor "
-        + "serves one client at a time: another client holds this one, or QEMU hangs. Close the "
-        + "other client, or start QEMU with a second -qmp socket."
+      "Connected to \(address), but QEMU's greeting did not come within "
+        + "\(duration.secondsText) s. A monitor serves one client at a time: another client holds "
+        + "this one, or QEMU hangs. Close the other client, or start QEMU with a second -qmp "
+        + "socket."
     case .notQMP(let address, let found):
       "\(address) is not a QMP socket: expected QEMU's greeting, found \(found). Start QEMU with "
         + "-qmp unix:PATH,server=on,wait=off and give that PATH."
@@ -64,8 +65,8 @@ extension QMPError: CustomStringConvertible {
     case .cancelled(let command):
       "Waiting for the answer to '\(command)' was cancelled; QEMU may carry it out all the same."
     case .timedOut(let command, let duration):
-      "QEMU did not answer '\(command)' within \(duration). It hangs or is very busy; it may carry "
-        + "the command out all the same."
+      "QEMU did not answer '\(command)' within \(duration.secondsText) s. It hangs or is very "
+        + "busy; it may carry the command out all the same."
     case .stalled(let command, let address):
       "'\(command)' was not sent: QEMU at \(address) has left too many commands unanswered. It "
         + "hangs or is very busy."

@@ -37,7 +37,7 @@ extension TransportError: CustomStringConvertible {
     case .failed(let action, let code):
       "\(action) failed: \(SystemCall.text(of: code)).\(Self.advice(for: code))"
     case .timedOut(let action, let duration):
-      "\(action) was given up: nothing happened for \(Self.seconds(duration)) s."
+      "\(action) was given up: nothing happened for \(duration.secondsText) s."
     case .cancelled(let action):
       "\(action) was cancelled."
     case .peerGone(let action):
@@ -58,12 +58,6 @@ extension TransportError: CustomStringConvertible {
   public var code: Int32? {
     guard case .failed(_, let code) = self else { return nil }
     return code
-  }
-
-  private static func seconds(_ duration: Duration) -> String {
-    let (whole, attoseconds) = duration.components
-    let tenths = attoseconds / 100_000_000_000_000_000
-    return tenths == 0 ? "\(whole)" : "\(whole).\(tenths)"
   }
 
   private static func advice(for code: Int32) -> String {

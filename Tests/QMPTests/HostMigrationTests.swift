@@ -146,6 +146,22 @@ struct HostMigrationTests {
   }
 
   @Test(arguments: QEMU.all(.x86_64))
+  func `capabilities that need each other are changed together`(qemu: QEMU) async throws {
+    let guest = try LabGuest(
+      LabConfiguration(qemu, machine: "pc", memoryMegabytes: 32), isPaused: true)
+    let client = try await QMPClient.connect(to: guest.qmpPath)
+    try await client.setMigrationCapabilities(["postcopy-ram": true, "postcopy-preempt": true])
+    let settings = try await MigrationSettings.read(from: client)
+    try await settings.apply([
+      CapabilityRequirement("postcopy-ram", false, to: "copy first"),
+      CapabilityRequirement("postcopy-preempt", false, to: "use one connection"),
+    ])
+    #expect(try await client.migrationCapabilities()["postcopy-ram"] == false)
+    try await settings.putBack()
+    #expect(try await client.migrationCapabilities() == settings.capabilities)
+  }
+
+  @Test(arguments: QEMU.all(.x86_64))
   func `settings are put back after a cancelled and after a failed migration`(
     qemu: QEMU
   ) async throws {

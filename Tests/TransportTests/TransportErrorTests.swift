@@ -23,7 +23,8 @@ import Testing
       ),
       (
         .failed(action: "Connecting to tcp:localhost:1", code: ECONNREFUSED),
-        "Connecting to tcp:localhost:1 failed: Connection refused. Nothing listens there: check the "
+        "Connecting to tcp:localhost:1 failed: Connection refused. Nothing listens "
+          + "there: check the "
           + "address, and that the other side runs."
       ),
       (
@@ -70,7 +71,8 @@ import Testing
       (
         .notLoopback("tcp::1"),
         "Listening on tcp::1 was refused: other machines reach this address, and whoever connects "
-          + "first could read or replace a machine's memory. Use a loopback address (through an SSH "
+          + "first could read or replace a machine's memory. Use a loopback address "
+          + "(through an SSH "
           + "tunnel, say), or allow it expressly as insecure."
       ),
       (
