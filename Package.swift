@@ -68,7 +68,7 @@ let package = Package(
     // Pages, manifests, catalogue.
     .target(
       name: "CheckpointStore",
-      dependencies: ["CLinux", "COpenSSL", "CZstd", "CLZ4", "CZlib", grdb],
+      dependencies: ["CLinux", "CPageHash", "COpenSSL", "CZstd", "CLZ4", "CZlib", grdb],
       swiftSettings: strict),
 
     // Control and channels.
@@ -92,6 +92,7 @@ let package = Package(
 
     // Header-only C: kernel interfaces that Glibc does not show to Swift, and system libraries.
     .target(name: "CLinux"),
+    .target(name: "CPageHash"),
     .systemLibrary(
       name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),

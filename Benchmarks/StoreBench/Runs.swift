@@ -48,7 +48,7 @@ struct IngestRun {
       "ingest_unique_durable_bytes_per_second", rate(run.put + run.seal),
       "the same with the disk's part")
     results.add("pages_new", Double(run.summary.pagesNew), "of \(memory.pageCount)")
-    results.add(
+    results.addFirst(
       "save_memory_bytes", residentByteCount("VmHWM") - before, "the process's growth at its peak")
   }
 

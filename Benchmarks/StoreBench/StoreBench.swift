@@ -35,6 +35,7 @@ enum StoreBench {
       try run.compressed(&results)
     }
     results.judge()
+    results.printTable()
     results.printJSON()
   }
 }
@@ -81,17 +82,14 @@ func processorSeconds() -> (user: Double, system: Double) {
   )
 }
 
-/// Figures with what they mean, printed as they come.
+/// Figures with what they mean.
 struct Results {
-  private(set) var values: [(name: String, value: Double)] = []
+  private(set) var values: [(name: String, value: Double, meaning: String)] = []
 
   /// Notes a figure.
   mutating func add(_ name: String, _ value: Double, _ meaning: String) {
     values.removeAll { $0.name == name }
-    values.append((name, value))
-    let text = value >= 1e6 ? String(format: "%.0f M", value / 1e6) : String(format: "%.4g", value)
-    let padding = String(repeating: " ", count: max(1, 42 - name.utf8.count))
-    print("\(name)\(padding)\(text)  (\(meaning))")
+    values.append((name, value, meaning))
   }
 
   /// Notes a figure if it is better than that of the rounds before.
@@ -103,6 +101,11 @@ struct Results {
       return
     }
     add(name, value, meaning)
+  }
+
+  /// Notes a figure that only the first round can tell.
+  mutating func addFirst(_ name: String, _ value: Double, _ meaning: String) {
+    if !values.contains(where: { $0.name == name }) { add(name, value, meaning) }
   }
 
   /// A figure noted before.
@@ -120,6 +123,17 @@ struct Results {
       "the same where other work takes part of the machine")
     add("ratio_zero_to_unique", zero / unique, "bar: at least 5")
     add("ratio_zero_to_sha256", zero / raw, "zero pages against hashing them")
+  }
+
+  /// A line for each figure.
+  func printTable() {
+    for (name, value, meaning) in values.sorted(by: { $0.name < $1.name }) {
+      let text =
+        value >= 1e6 ? String(format: "%.0f M", value / 1e6) : String(format: "%.4g", value)
+      print(
+        name.padding(toLength: 44, withPad: " ", startingAt: 0)
+          + text.padding(toLength: 10, withPad: " ", startingAt: 0) + meaning)
+    }
   }
 
   /// One line for programs.

@@ -25,11 +25,12 @@ let package = Package(
     .target(
       name: "CheckpointStore",
       dependencies: [
-        "CLinux", "COpenSSL", "CZstd", "CLZ4", "CZlib",
+        "CLinux", "CPageHash", "COpenSSL", "CZstd", "CLZ4", "CZlib",
         .product(name: "GRDB", package: "GRDB.swift"),
       ],
       swiftSettings: settings + [.unsafeFlags(["-enable-testing"])]),
     .target(name: "CLinux"),
+    .target(name: "CPageHash"),
     .systemLibrary(name: "CLMDB", providers: [.apt(["liblmdb-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),

@@ -52,8 +52,9 @@ final class PackWriter: @unchecked Sendable {
     return try append(content)
   }
 
-  /// Takes blocks ahead, as many again as there are. Where that fails, nearly full disks for one,
-  /// the write itself will tell.
+  /// Takes blocks ahead, as many again as there are.
+  ///
+  /// Where that fails, nearly full disks for one, the write itself will tell.
   private func reserve(_ file: File) {
     let step = min(max(end, 1 << 20), PackWriter.reserveStep)
     let target = min(end + step, PackFiles.byteLimit)

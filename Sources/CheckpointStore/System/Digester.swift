@@ -1,6 +1,8 @@
-// SHA-256 by OpenSSL, its method fetched once and its context used again.
+// SHA-256: by OpenSSL, its method fetched once and its context used again; two pages at a time by our
+// own kernel where the processor can, which is worth half as much again.
 
 import COpenSSL
+import CPageHash
 import Synchronization
 
 /// Computes SHA-256; one thread at a time may use one.
@@ -42,6 +44,47 @@ final class Digester: @unchecked Sendable {
     begin()
     update(bytes)
     return finish()
+  }
+
+  /// Whether this processor hashes two pages side by side faster than one after the other.
+  private static let pairsPay = godwit_sha256_pair_is_available()
+
+  /// The hashes of consecutive pages.
+  func hashPages(_ content: RawSpan) -> [ContentHash] {
+    let count = content.byteCount / storePageSize
+    var hashes: [ContentHash] = []
+    hashes.reserveCapacity(count)
+    while Digester.pairsPay && hashes.count + 2 <= count {
+      let start = hashes.count * storePageSize
+      let pair = hashPair(content.extracting(start..<start + 2 * storePageSize))
+      hashes.append(pair.0)
+      hashes.append(pair.1)
+    }
+    while hashes.count < count {
+      let start = hashes.count * storePageSize
+      hashes.append(hash(content.extracting(start..<start + storePageSize)))
+    }
+    return hashes
+  }
+
+  private func hashPair(_ content: RawSpan) -> (ContentHash, ContentHash) {
+    var words: [8 of UInt64] = .init(repeating: 0)
+    unsafe content.withUnsafeBytes { source in
+      unsafe withUnsafeMutableBytes(of: &words) { digests in
+        guard let first = unsafe source.baseAddress?.assumingMemoryBound(to: UInt8.self),
+          let digest = unsafe digests.baseAddress?.assumingMemoryBound(to: UInt8.self)
+        else { return }
+        // SAFETY: the span holds two pages, the words the two digests of 32 bytes.
+        unsafe godwit_sha256_pair(
+          first, first + storePageSize, storePageSize, digest, digest + 32)
+      }
+    }
+    func hash(_ at: Int) -> ContentHash {
+      ContentHash(
+        UInt64(littleEndian: words[at]), UInt64(littleEndian: words[at + 1]),
+        UInt64(littleEndian: words[at + 2]), UInt64(littleEndian: words[at + 3]))
+    }
+    return (hash(0), hash(4))
   }
 
   /// Begins a hash of several pieces.

@@ -40,8 +40,8 @@ final class IngestWorker: @unchecked Sendable {
     var missing: [Int] = []
     var hashes: [ContentHash] = []
     let lookup = try index.lookup()
-    for page in 0..<batch.count {
-      let hash = batch.buffer.withBytes(range(page)) { digester.hash($0) }
+    let all = batch.buffer.withBytes(0..<batch.count * storePageSize) { digester.hashPages($0) }
+    for (page, hash) in all.enumerated() {
       if let reference = try lookup.find(hash) {
         results[page] = .stored(reference)
       } else {
