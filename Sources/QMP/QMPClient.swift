@@ -33,14 +33,18 @@ public final class QMPClient: Sendable {
   ///   - address: the path of a Unix socket, `HOST:PORT`, or one of QEMU's notations `unix:PATH`,
   ///     `tcp:HOST:PORT` and `fd:N`.
   ///   - timeout: how long connection, greeting and negotiation may take together.
-  /// - Throws: ``QMPError``.
+  /// - Throws: ``QMPError``; `closed` where the task was cancelled meanwhile.
   public static func connect(
     to address: String, timeout: Duration = .seconds(5)
   ) async throws(QMPError) -> QMPClient {
     let target = try MonitorAddress.parse(address)
     let connection = QMPConnection(address: address)
-    let outcome = await withCheckedContinuation { continuation in
-      connection.start(target, timeout) { continuation.resume(returning: $0) }
+    let outcome = await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        connection.start(target, timeout) { continuation.resume(returning: $0) }
+      }
+    } onCancel: {
+      connection.close()
     }
     return QMPClient(
       address: address, target: target, greeting: try outcome.get(), connection: connection)

@@ -13,6 +13,8 @@ final class QMPConnection: Sendable {
 
   /// The most commands without an answer; beyond it QEMU is taken to hang.
   static let outstandingLimit = 64
+  /// What a connection that is being made is called in errors.
+  private static let connecting = "qmp_capabilities"
   /// The most events that a subscriber may leave unread.
   static let eventLimit = 4096
 
@@ -216,8 +218,10 @@ extension QMPConnection {
       channel = try open(target, timeout)
       started(.success(try negotiate(channel, deadline, timeout)))
     } catch {
+      // Whoever closed the connection meanwhile has the first word on why it is over.
       finish(.broken(error))
-      started(.failure(error))
+      started(
+        .failure(state.withLock { $0.end.map { self.error(for: $0, Self.connecting) } } ?? error))
       return
     }
     do throws(QMPError) {
@@ -230,13 +234,19 @@ extension QMPConnection {
   }
 
   private func open(_ target: MigrationURI, _ timeout: Duration) throws(QMPError) -> ByteChannel {
+    let channel: ByteChannel
     do throws(TransportError) {
-      let channel = try ByteChannel.connect(to: target, timeout: timeout)
-      state.withLock { $0.channel = channel }
-      return channel
+      channel = try ByteChannel.connect(to: target, timeout: timeout)
     } catch {
       throw .transport(error)
     }
+    let isWanted = state.withLock { state in
+      guard state.end == nil else { return false }
+      state.channel = channel
+      return true
+    }
+    guard isWanted else { throw .closed(command: Self.connecting) }
+    return channel
   }
 
   private func negotiate(

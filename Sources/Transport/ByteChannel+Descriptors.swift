@@ -9,10 +9,13 @@ extension ByteChannel {
   /// - Parameters:
   ///   - bytes: at least one.
   ///   - descriptor: stays open here; the peer gets its own.
-  /// - Throws: ``TransportError``; `failed` with EINVAL where the channel is no Unix socket.
+  /// - Throws: ``TransportError``; `unsuitableURI` where the channel is no Unix socket.
   public func write(_ bytes: [UInt8], passing descriptor: Int32) throws(TransportError) {
     precondition(!bytes.isEmpty, "a descriptor travels with a byte")
     guard !isWritingEnded.load(ordering: .acquiring) else { throw .writingEnded(peer: peer) }
+    guard isUnixSocket else {
+      throw .unsuitableURI(peer, reason: "descriptors travel over Unix sockets only")
+    }
     var sent = -Int(EINTR)
     // SAFETY: the bytes are only read, during the call.
     unsafe bytes.withUnsafeBytes { memory in
@@ -46,5 +49,9 @@ extension ByteChannel {
     guard received >= 0 else { throw failure("Reading", "from", code: Int32(-received)) }
     if received == 0, wake.isRaised { throw failure("Reading", "from", code: ECANCELED) }
     return (bytes, passed >= 0 ? passed : nil)
+  }
+
+  private var isUnixSocket: Bool {
+    kind == .socket && SocketAddress.local(of: descriptors.output)?.family == AF_UNIX
   }
 }

@@ -73,6 +73,17 @@ import Transport
     #expect(error?.description.hasPrefix("'tcp:x' is no address of a QMP monitor: ") == true)
   }
 
+  @Test func `connecting can be cancelled`() async throws {
+    let monitor = try FakeMonitor { $0.waitForEnd() }
+    let path = monitor.path
+    let connecting = Task { try await QMPClient.connect(to: path, timeout: .seconds(50)) }
+    try await Task.sleep(for: .milliseconds(30))
+    connecting.cancel()
+    await #expect(throws: QMPError.closed(command: "qmp_capabilities")) {
+      try await connecting.value
+    }
+  }
+
   @Test func `a monitor may be reached by TCP`() async throws {
     let listener = try Listener(.tcp(host: "127.0.0.1", port: 0))
     let thread = try NamedThread(name: "tcp monitor") {
@@ -87,6 +98,15 @@ import Transport
     let client = try await QMPClient.connect(to: String(address))
     #expect(client.version == QEMUVersion(major: 7, minor: 2, micro: 22, package: "Debian"))
     #expect(try await client.runState().isRunning)
+    // Descriptors do not travel by TCP.
+    let error = await #expect(throws: QMPError.self) {
+      try await client.passDescriptor(0, named: "x")
+    }
+    #expect(
+      error
+        == .transport(
+          .unsuitableURI(
+            "\(listener.address)", reason: "descriptors travel over Unix sockets only")))
     client.close()
     thread.join()
   }
