@@ -22,7 +22,13 @@ enum FuzzWire {
   static let memoryLimit = 512
 
   static func main() throws {
-    let options = try Options(Array(CommandLine.arguments.dropFirst()))
+    let options: Options
+    do {
+      options = try Options(Array(CommandLine.arguments.dropFirst()))
+    } catch {
+      print("fuzz-wire: \(error)")
+      exit(2)
+    }
     if let folder = options.seedFolder {
       try Seeds.write(to: folder)
       return

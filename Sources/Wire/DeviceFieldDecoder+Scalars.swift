@@ -4,7 +4,7 @@ extension DeviceFieldDecoder {
   /// The value of a simple encoding, or `nil` if `type` is none or `bytes` is not of its size.
   static func scalar(_ type: String, _ bytes: RawSpan) -> DeviceValue? {
     switch type {
-    case "buffer", "unused_buffer": return .buffer(bytes.array())
+    case "buffer", "unused_buffer", "pci config": return .buffer(bytes.array())
     case "bitmap": return bitmap(bytes)
     case "bool":
       guard bytes.byteCount == 1, bytes.byte(at: 0) <= 1 else { return nil }

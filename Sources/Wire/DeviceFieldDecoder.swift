@@ -105,7 +105,11 @@ struct DeviceFieldDecoder {
         try spend()
         elements.append(.structure(inner))
       } else {
-        elements.append(try element(field, size, payload, &position))
+        let value = try element(field, size, payload, &position)
+        // QEMU 7.2 describes an array of pointers by its first element. If that points nowhere,
+        // there is no telling what the others are, unless they point nowhere too.
+        if field.type == "struct", value != .opaque([UInt8(ascii: "0")]) { throw .mismatch }
+        elements.append(field.type == "struct" ? .null : value)
       }
     }
     return .array(elements)

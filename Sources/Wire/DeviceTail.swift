@@ -89,8 +89,11 @@ struct DeviceTail: Sendable {
       }
       while let place = all.firstOffset(of: anchor, from: position) {
         let finding = classify(all, place, rules)
-        if case .undecided = finding { undecided = undecided ?? place }
-        findings.append(finding)
+        switch finding {
+        case .nothing: break
+        case .undecided: undecided = undecided ?? place
+        case .candidate, .continuation: findings.append(finding)
+        }
         position = place + 1
       }
       return undecided ?? max(all.byteCount, start)

@@ -93,7 +93,7 @@ extension StreamDecoder {
     } catch {
       guard candidate.sectionsEnd == 0 else { return false }
       // Nothing but a description can follow here, so its fault is the stream's.
-      throw invalidTail(.malformedDescription, expected: error.expected, found: error.found)
+      throw invalidTail(error.kind, expected: error.expected, found: error.found)
     }
     pushback = Array(deviceTail.bytes[candidate.end...])
     deviceTail = DeviceTail()

@@ -61,8 +61,12 @@ extension StreamDecoder {
   }
 
   private func flagsRemedy(_ flags: UInt64) -> String? {
-    flags & RAMFlag.hook != 0
-      ? "Send over TCP or a Unix socket: an RDMA migration cannot be read by others." : nil
+    if flags & RAMFlag.hook != 0 {
+      return "Send over TCP or a Unix socket: an RDMA migration cannot be read by others."
+    }
+    if configuration?.targetPageBits != nil { return nil }
+    return "The stream is damaged; or the guest's pages are not \(ram.pageSize) bytes, which the "
+      + "stream does not say: give the right size by the decoder's options."
   }
 
   private mutating func pageItem<V: StreamVisitor>(

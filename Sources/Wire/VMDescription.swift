@@ -60,9 +60,7 @@ public struct VMDescription: Equatable, Sendable {
           byteCount: limits.descriptionSize, depth: limits.descriptionDepth,
           valueCount: limits.descriptionValueCount))
     } catch {
-      throw WireError(
-        .malformedDescription, at: UInt64(error.offset), reading: "the vmdescription",
-        expected: "JSON", found: "a fault: \(error)")
+      throw Self.refused(error)
     }
     try self.init(value)
   }
@@ -76,6 +74,17 @@ public struct VMDescription: Equatable, Sendable {
       throw Self.malformed("a list of devices", list.kind)
     }
     for entry in entries { devices.append(try Device(entry)) }
+  }
+
+  private static func refused(_ error: JSONError) -> WireError {
+    let kind: WireError.Kind =
+      switch error.problem {
+      case .tooLarge, .tooDeep, .tooManyValues: .limitExceeded
+      default: .malformedDescription
+      }
+    return WireError(
+      kind, at: UInt64(error.offset), reading: "the vmdescription",
+      expected: "JSON within the limits", found: "a fault (\(error.description.dropLast()))")
   }
 
   static func malformed(_ expected: String, _ found: String) -> WireError {

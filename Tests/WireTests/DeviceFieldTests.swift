@@ -129,6 +129,34 @@ import WireLab
     #expect(queue["s"]?.range == 3..<5)
   }
 
+  @Test func `pointers to nowhere are null, and what hides behind others is opaque`() throws {
+    for (payload, expected) in [
+      (Array("000".utf8) + [7], [DeviceValue.array([.null, .null, .null]), .unsigned(7)]),
+      (Array("0".utf8) + [1, 2, 3, 7], [.opaque([0x30, 1, 2, 3, 7])]),
+    ] as [([UInt8], [DeviceValue])] {
+      let json = """
+        {"devices":[{"name":"d","instance_id":0,"vmsd_name":"d","version":1,"fields":[\
+        {"name":"p","type":"struct","struct":{},"array_len":3,"size":1},\
+        {"name":"y","type":"uint8","size":1}]}]}
+        """
+      var encoder = StreamEncoder()
+      try encoder.appendFullSection(
+        SectionHeader(id: 1, name: "d", instanceID: 0, versionID: 1), payload: payload)
+      let state = DeviceState(bytes: encoder.buffer, description: Array(json.utf8))
+      let fields = try #require(try state.sections().first).fields()
+      #expect(fields.map(\.value) == expected)
+    }
+  }
+
+  @Test func `a description with too many values is refused as such`() {
+    var limits = WireLimits()
+    limits.descriptionValueCount = 3
+    let error = #expect(throws: WireError.self) {
+      try VMDescription(parsing: Array("{\"devices\":[1,2,3]}".utf8), limits: limits)
+    }
+    #expect(error?.kind == .limitExceeded)
+  }
+
   @Test func `a description with sizes beyond the section is no trap`() throws {
     for size in ["18446744073709551615", "4294967296", "1e3", "-1"] {
       let json = """
