@@ -218,9 +218,9 @@ extension Store {
     _ head: CatalogueHead, _ wanted: inout AtomicBits, _ report: inout VerifyReport
   ) throws(StoreError) {
     do throws(StoreError) {
-      let freed = Set(try FreeList.load(layout.free, head).numbers)
+      let freed = try FreeList.bits(layout.free, head)
       try index.table.forEach(upTo: head.tableLength) { (number, entry) throws(StoreError) in
-        if !entry.isFree && !freed.contains(number) { wanted.set(Int(number)) }
+        if !entry.isFree && !freed[Int(number)] { wanted.set(Int(number)) }
       }
     } catch { try note(error, in: &report) }
   }
@@ -231,12 +231,12 @@ extension Store {
       _ = try PageTable.open(layout.table, writable: false)
       try withPublishLock { () throws(StoreError) in
         let head = try catalogue.head()
-        let freed = Set(try FreeList.load(layout.free, head).numbers)
+        let freed = try FreeList.bits(layout.free, head)
         // Slots that are not up to date, or not there, are rebuilt by the next save.
         guard let slots = try index.current(), slots.serial == head.serial else { return }
         var lost: UInt64 = 0
         try index.table.forEach(upTo: head.tableLength) { (number, entry) throws(StoreError) in
-          if entry.isFree || freed.contains(number) { return }
+          if entry.isFree || freed[Int(number)] { return }
           if try slots.find(entry.hash, { $0 == number }) == nil { lost += 1 }
         }
         guard lost > 0 else { return }

@@ -80,7 +80,7 @@ public final class Store: Sendable {
     let serial = try withPublishLock { () throws(StoreError) in
       if let damage = try catalogue.checkSeal() { throw .damaged(damage) }
       let head = try catalogue.head()
-      _ = try prepareSlots(head, try FreeList.load(layout.free, head), room: 0)
+      _ = try prepareSlots(head, room: 0)
       return head.serial
     }
     return CheckpointWriter(
@@ -121,10 +121,11 @@ public final class Store: Sendable {
 
   /// The slots, whole and with room; the publish lock is held.
   func prepareSlots(
-    _ head: CatalogueHead, _ free: FreeList, room: UInt64
+    _ head: CatalogueHead, room: UInt64
   ) throws(StoreError) -> SlotFile {
-    let freed = Set(free.numbers)
-    return try index.prepare(head, room: room) { !freed.contains($0) }
+    try index.prepare(head, room: room) { () throws(StoreError) in
+      try FreeList.bits(layout.free, head)
+    }
   }
 
   /// Refuses what cannot be a checkpoint's name.

@@ -10,15 +10,16 @@ final class StoreProcess {
   private let output = Pipe()
   private let input = Pipe()
 
-  init(_ arguments: [String], shell: String? = nil) throws {
+  init(_ arguments: [String], shell: String? = nil, unshare: Bool = false) throws {
     let program =
       Bundle.main.executableURL?.deletingLastPathComponent()
       .appendingPathComponent("StoreCrash").path ?? "StoreCrash"
     let built = StoreProcess.products() + "/StoreCrash"
     let path = FileManager.default.isExecutableFile(atPath: built) ? built : program
     if let shell {
-      process.executableURL = URL(fileURLWithPath: "/bin/bash")
-      process.arguments = ["-c", shell + " exec \"$0\" \"$@\"", path] + arguments
+      let command = ["bash", "-c", shell + " exec \"$0\" \"$@\"", path] + arguments
+      process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+      process.arguments = (unshare ? ["unshare", "-m"] : []) + command
     } else {
       process.executableURL = URL(fileURLWithPath: path)
       process.arguments = arguments
@@ -26,6 +27,17 @@ final class StoreProcess {
     process.standardOutput = output
     process.standardInput = input
     try process.run()
+  }
+
+  /// Whether this user may mount in a namespace of its own.
+  static func canMount() -> Bool {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    process.arguments = ["unshare", "-m", "true"]
+    process.standardError = FileHandle.nullDevice
+    guard (try? process.run()) != nil else { return false }
+    process.waitUntilExit()
+    return process.terminationStatus == 0
   }
 
   /// The folder that holds what was built with the tests.
@@ -70,7 +82,7 @@ final class StoreProcess {
     let baseline = try fixture.store.usage()
     var generator = SeededGenerator(11)
     var listed = 0
-    for round in 0..<24 {
+    for round in 0..<50 {
       let child = try StoreProcess(
         ["save", fixture.path, "k\(round)", "\(round * 1000)", "400", "2"])
       _ = child.line()
@@ -161,5 +173,30 @@ final class StoreProcess {
     _ = try fixture.store.collect(waitSeconds: 5)
     #expect(try fixture.store.usage().sessions == 0)
     #expect(try fixture.content("kept") == noisePage(1))
+  }
+
+  @Test(
+    .timeLimit(.minutes(1)),
+    .enabled(if: getuid() == 0 && StoreProcess.canMount(), "mounting a small disk needs root"),
+    arguments: [1, 2, 3, 4])
+  func `a disk without space ends a save with a sentence`(mebibytes: Int) throws {
+    let folder = NSTemporaryDirectory() + "/godwit-disk-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    // A mount of its own namespace: it goes with the shell.
+    let child = try StoreProcess(
+      ["save", folder + "/store", "big", "3", "2000", "1"],
+      shell: """
+        mount -t tmpfs -o size=\(mebibytes)m tmpfs \(folder) || exit 3
+        "$0" save \(folder)/store kept 1 10 1 >/dev/null || exit 4
+        "$0" "$@"; status=$?
+        "$0" collect \(folder)/store || exit 5
+        "$0" verify \(folder)/store </dev/null || exit 6
+        exit $status; :
+        """, unshare: true)
+    let end = child.finish()
+    #expect(end.status == 1, "\(end.output)")
+    #expect(end.output.contains("error: ") && end.output.contains("No space left"), "\(end.output)")
+    #expect(end.output.contains("clean"), "\(end.output)")
   }
 }

@@ -5,8 +5,8 @@
 /// The catalogue holds its digest, because a flipped number in it would let a new page take the
 /// place of one that is needed. A list that does not fit its digest is not used.
 struct FreeList {
-  /// No more numbers than this are listed (32 MiB); the rest waits for the next collect.
-  static let limit = 1 << 22
+  /// No more numbers than this are listed (16 MiB); the rest waits for the next collect.
+  static let limit = 1 << 21
 
   private(set) var numbers: [UInt64]
 
@@ -35,7 +35,8 @@ struct FreeList {
   ) throws(StoreError) -> [UInt8]? {
     guard Folder.exists(path) else { return nil }
     let file = try File.open(path, 0, doing: "opening the free list")
-    let bytes = try file.read(count: limit * 8, at: 0)
+    let bytes = try file.read(
+      count: Int(min(try file.byteCount(), UInt64(limit) * 8)), at: 0)
     return try Digester().hash(bytes) == head.freeDigest ? bytes : nil
   }
 
@@ -46,6 +47,15 @@ struct FreeList {
     for number in numbers.prefix(limit) { bytes.appendLittleEndian(number) }
     try Folder.replace(path, with: bytes)
     return try Digester().hash(bytes)
+  }
+
+  /// The free numbers of a table of `length` entries, as bits.
+  static func bits(_ path: String, _ head: CatalogueHead) throws(StoreError) -> AtomicBits {
+    let bits = AtomicBits(count: Int(head.tableLength) + 1)
+    for number in try load(path, head).numbers where number <= head.tableLength {
+      bits.set(Int(number))
+    }
+    return bits
   }
 
   /// Takes the last free number.

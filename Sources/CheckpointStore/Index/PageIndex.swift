@@ -45,15 +45,16 @@ final class PageIndex: Sendable {
   ///
   /// The publish lock is held.
   func prepare(
-    _ head: CatalogueHead, room more: UInt64, isLive: (UInt64) -> Bool
+    _ head: CatalogueHead, room more: UInt64, freed: () throws(StoreError) -> AtomicBits
   ) throws(StoreError) -> SlotFile {
     try slots.withLock { (slots) throws(StoreError) in
       if slots == nil || slots?.isSuperseded == true { slots = try SlotFile.open(path) }
       if let slots, slots.serial == head.serial, slots.hasRoom(for: more) { return slots }
       let old = slots
+      let free = try freed()
       let made = try SlotFile.rebuild(
         path, from: table, length: head.tableLength, room: more, serial: head.serial,
-        durable: true, isLive: isLive)
+        durable: true, isLive: { !free[Int($0)] })
       old?.markSuperseded()
       slots = made
       return made

@@ -37,8 +37,16 @@ final class PageTable: Sendable {
 
   /// Opens a table and checks its header.
   static func open(_ path: String, writable: Bool = true) throws(StoreError) -> PageTable {
-    let file = try File.open(
-      path, writable ? O_RDWR : O_RDONLY, doing: "opening the page table")
+    let file: File
+    do throws(StoreError) {
+      file = try File.open(path, writable ? O_RDWR : O_RDONLY, doing: "opening the page table")
+    } catch {
+      // What cannot be written can still be restored from; a save will say what is wrong.
+      guard case .system(_, _, let code) = error, code == EROFS || code == EACCES else {
+        throw error
+      }
+      file = try File.open(path, O_RDONLY, doing: "opening the page table")
+    }
     guard try file.read(count: Int(headerSize), at: 0) == header() else {
       throw .damaged(Damage(file: "pages/table", what: "its header is not a page table's"))
     }

@@ -27,6 +27,9 @@ final class SlotFile: Sendable {
     self.capacity = capacity
   }
 
+  /// How much of the slots may stay in memory: all of them up to some 25 GiB of different pages.
+  private static let residentBytes = 96 << 20
+
   /// The fewest slots a file has.
   static let smallestCapacity = 4096
 
@@ -40,7 +43,8 @@ final class SlotFile: Sendable {
     let file = try File.open(path, O_RDWR | O_CREAT | O_TRUNC, doing: "making the page index")
     let count = headerWords + capacity
     try file.allocate(byteCount: UInt64(count) * 8)
-    let words = try MappedWords(file, count: count, writable: true)
+    let words = try MappedWords(
+      file, count: count, writable: true, residentBytes: residentBytes)
     words[Word.capacity] = UInt64(capacity)
     words[Word.magic] = magic
     return SlotFile(words, capacity: capacity)
@@ -52,7 +56,8 @@ final class SlotFile: Sendable {
     let file = try File.open(path, O_RDWR, doing: "opening the page index")
     let count = Int(try file.byteCount() / 8)
     guard count > headerWords else { return nil }
-    let words = try MappedWords(file, count: count, writable: true)
+    let words = try MappedWords(
+      file, count: count, writable: true, residentBytes: residentBytes)
     guard words[Word.magic] == magic, words[Word.capacity] == UInt64(count - headerWords) else {
       return nil
     }

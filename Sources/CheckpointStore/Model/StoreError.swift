@@ -43,7 +43,7 @@ public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {
       return "there is no checkpoint named \"\(name)\" in \(store): `godwit list` shows those "
         + "there are."
     case .damaged(let damage):
-      return damage.description
+      return damage.description + ". `godwit verify` tells what else is."
     case .catalogue(let path, let reason):
       return "the catalogue \(path) cannot be used: \(reason)."
     case .busy(let doing, let holders):

@@ -25,7 +25,7 @@ struct Collection {
     var liveBytes: UInt64 = 0
   }
 
-  /// A live page of a pack.
+  /// A live page and where it is.
   private struct Place {
     var location: PageLocation
     var number: UInt64
@@ -76,6 +76,7 @@ struct Collection {
       pages += use[number]?.livePages ?? 0
       guard pages >= Collection.pagesPerPass || index == numbers.count - 1 else { continue }
       try fill(&group)
+      var copies: [Place] = []
       for (pack, places) in group.sorted(by: { $0.key < $1.key }) {
         let sorted = places.sorted { $0.location.offset < $1.location.offset }
         let file = try File.open(store.packs.path(pack), O_RDWR, doing: "opening a pack")
@@ -83,7 +84,7 @@ struct Collection {
         let liveBytes = use[pack]?.liveBytes ?? 0
         if liveBytes * Collection.sparseDivisor + PackFiles.headerSize < taken {
           if try hollow(sorted, file) * Collection.sparseDivisor < taken - liveBytes {
-            try move(sorted, from: file, with: writer)
+            try copy(sorted, from: file, with: writer, &copies)
             moved.append(pack)
             report.packsCompacted += 1
           }
@@ -93,9 +94,12 @@ struct Collection {
         done += 1
         progress(StoreProgress(done: done, total: UInt64(numbers.count)))
       }
+      try writer.sync()
+      for copy in copies { try store.index.table.move(copy.number, to: copy.location) }
       group = [:]
       pages = 0
     }
+    try store.index.table.file.sync()
     return moved
   }
 
@@ -126,11 +130,10 @@ struct Collection {
     return freed
   }
 
-  /// Copies live pages behind each other, makes the copies durable, and points the table to them.
-  private func move(
-    _ places: [Place], from file: File, with writer: PackWriter
+  /// Copies live pages behind each other, and notes where the copies are.
+  private func copy(
+    _ places: [Place], from file: File, with writer: PackWriter, _ copies: inout [Place]
   ) throws(StoreError) {
-    var moved: [(number: UInt64, location: PageLocation)] = []
     for place in places {
       let bytes = try file.read(count: place.location.length, at: place.location.offset)
       guard bytes.count == place.location.length else {
@@ -139,16 +142,12 @@ struct Collection {
             file: Manifest.relative(file.path), what: "it ends before page \(place.number)"))
       }
       let copy = try writer.append(bytes)
-      moved.append(
-        (
-          place.number,
-          PageLocation(pack: copy.pack, offset: copy.offset, length: place.location.length)
-        ))
+      copies.append(
+        Place(
+          location: PageLocation(
+            pack: copy.pack, offset: copy.offset, length: place.location.length),
+          number: place.number))
     }
-    try writer.sync()
-    try writer.syncFolder()
-    for page in moved { try store.index.table.move(page.number, to: page.location) }
-    try store.index.table.file.sync()
   }
 
   /// Frees the entries of pages that are not live, and lists their numbers for the next save.
@@ -181,6 +180,6 @@ struct Collection {
     next.freeDigest = try FreeList.write(store.layout.free, free)
     try store.catalogue.commit(next)
     try table.file.truncate(to: PageTable.byteCount(length: length))
-    _ = try store.index.prepare(next, room: 0) { _ in true }
+    _ = try store.prepareSlots(next, room: 0)
   }
 }

@@ -14,8 +14,11 @@ final class PackWriter: @unchecked Sendable {
   private var end: UInt64 = 0
   private var startedWriteback: UInt64 = 0
   private var reserved: UInt64 = 0
-  /// Every pack this writer began, with its file.
-  private(set) var written: [(number: UInt32, file: File)] = []
+  /// The numbers of the packs this writer began.
+  ///
+  /// A full one is synced and closed at once: a save of any size keeps one open.
+  private var begun: [UInt32] = []
+  private var isFolderSynced = true
 
   init(_ packs: PackFiles) { self.packs = packs }
 
@@ -24,14 +27,15 @@ final class PackWriter: @unchecked Sendable {
   /// - Returns: the pack's number and where in it the bytes begin.
   func append(_ content: RawSpan) throws(StoreError) -> (pack: UInt32, offset: UInt64) {
     if file == nil || end + UInt64(content.byteCount) > PackFiles.byteLimit {
-      try trim()
+      try endPack()
       let made = try packs.create()
       number = made.number
       file = made.file
       end = PackFiles.headerSize
       startedWriteback = 0
       reserved = 0
-      written.append((made.number, made.file))
+      begun.append(made.number)
+      isFolderSynced = false
     }
     guard let file else { return (0, 0) }
     let offset = end
@@ -63,29 +67,29 @@ final class PackWriter: @unchecked Sendable {
     reserved = target
   }
 
-  /// Leaves the pack being written, giving back what was taken ahead.
-  private func trim() throws(StoreError) {
+  /// Leaves the pack being written: gives back what was taken ahead, and syncs it.
+  private func endPack() throws(StoreError) {
     guard let file else { return }
     try file.truncate(to: end)
+    try file.sync()
     self.file = nil
   }
 
   /// Makes everything appended survive power loss; the next append begins a new pack.
   func sync() throws(StoreError) {
-    try trim()
-    for pack in written { try pack.file.sync() }
+    try endPack()
+    if isFolderSynced { return }
+    try Folder.sync(packs.folder)
+    isFolderSynced = true
   }
-
-  /// Makes the names of the packs survive power loss.
-  func syncFolder() throws(StoreError) { try Folder.sync(packs.folder) }
 
   /// Removes every pack this writer began; nothing may refer to them.
   func removeAll() {
     file = nil
-    for pack in written {
-      packs.forget(pack.number)
-      try? Folder.removeFile(pack.file.path)
+    for number in begun {
+      packs.forget(number)
+      try? Folder.removeFile(packs.path(number))
     }
-    written = []
+    begun = []
   }
 }

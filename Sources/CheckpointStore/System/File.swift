@@ -21,7 +21,7 @@ final class File: Sendable {
   ) throws(StoreError) -> File {
     while true {
       // SAFETY: the path is a NUL-terminated string for the length of the call.
-      let descriptor = unsafe Glibc.open(path, flags | O_CLOEXEC, 0o644)
+      let descriptor = unsafe Glibc.open(path, flags | O_CLOEXEC, 0o600)
       if descriptor >= 0 { return File(path: path, descriptor: descriptor) }
       if errno != EINTR { throw .system(doing: doing, path: path, code: errno) }
     }
@@ -130,7 +130,19 @@ final class File: Sendable {
     else { throw .system(doing: doing, path: path, code: EFBIG) }
     var code = godwit_file_allocate(descriptor, offset, length)
     while code == -EINTR { code = godwit_file_allocate(descriptor, offset, length) }
+    if code == -EOPNOTSUPP && range.lowerBound == 0 { return try writeZeros(range.upperBound) }
     guard code == 0 else { throw .system(doing: doing, path: path, code: -code) }
+  }
+
+  /// Takes blocks where the file system has no call for it; only for files that are new.
+  private func writeZeros(_ byteCount: UInt64) throws(StoreError) {
+    let zeros = [UInt8](repeating: 0, count: 1 << 20)
+    var offset: UInt64 = 0
+    while offset < byteCount {
+      let count = min(UInt64(zeros.count), byteCount - offset)
+      try write(count == UInt64(zeros.count) ? zeros : Array(zeros.prefix(Int(count))), at: offset)
+      offset += count
+    }
   }
 
   /// Takes the blocks of the first `byteCount` bytes, as `allocate(_:)` does.

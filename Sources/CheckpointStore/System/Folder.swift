@@ -5,10 +5,11 @@ import Glibc
 
 /// Calls on names rather than on open files.
 enum Folder {
-  /// Makes a folder; one that is there already is as good.
+  /// Makes a folder for this user alone, since guests' memory goes into it; one that is there
+  /// already is as good.
   static func make(_ path: String) throws(StoreError) {
     // SAFETY: the path is a NUL-terminated string for the length of the call.
-    guard unsafe mkdir(path, 0o755) == 0 || errno == EEXIST else {
+    guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
       throw .system(doing: "making the folder", path: path, code: errno)
     }
   }

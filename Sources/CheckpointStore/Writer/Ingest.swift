@@ -15,6 +15,7 @@ final class Ingest {
   init(store: Store, options: WriterOptions, wordCount: Int) throws(StoreError) {
     let threadCount = min(max(options.threads ?? defaultThreadCount(), 1), 64)
     let folder = store.layout.session(newIdentity())
+    let queue = IngestQueue(batchCount: threadCount * 3 + 1)
     do throws(StoreError) {
       let session = try WriterSession(folder: folder, packs: store.packs, wordCount: wordCount)
       var workers: [IngestWorker] = []
@@ -24,7 +25,6 @@ final class Ingest {
             session: session, index: store.index, packs: store.packs,
             compression: options.compression))
       }
-      let queue = IngestQueue(batchCount: threadCount * 3 + 1)
       let crew = workers
       threads = try WorkerThreads(count: threadCount) { index in
         Ingest.work(crew[index], queue)
@@ -34,6 +34,8 @@ final class Ingest {
       self.workers = workers
       self.queue = queue
     } catch {
+      // Threads that did start end.
+      queue.close()
       try? Folder.remove(folder)
       throw error
     }
@@ -132,7 +134,6 @@ final class Ingest {
     queue.close()
     threads.join()
     for worker in workers { try worker.packs.sync() }
-    if let pack = workers.first?.packs { try pack.syncFolder() }
   }
 
   /// Ends the workers and removes what they wrote.

@@ -45,7 +45,7 @@ struct Publication {
     if try store.catalogue.row(named: name) != nil { throw .nameTaken(name) }
     let census = try takeCensus()
     let free = try FreeList.load(store.layout.free, head)
-    let slots = try store.prepareSlots(head, free, room: census.usedCount)
+    let slots = try store.prepareSlots(head, room: census.usedCount)
     let remap = try makeRemap()
     var numbering = Numbering(head: head, free: free)
     try number(census, slots, remap, &numbering)
