@@ -74,14 +74,15 @@ extension Interop {
       return try body(folders)
     }
 
-    @Test(.timeLimit(.minutes(2)), arguments: Equipment.all, ["pc", "q35"])
+    @Test(
+      .timeLimit(.minutes(2)), arguments: Equipment.all, Lab.isLong ? ["pc", "q35"] : ["pc"])
     func `a guest comes back with all its equipment`(equipment: Equipment, machine: String) throws {
       let directions = Direction.all()
-      // Each piece of equipment takes another way, both machines together see them all.
+      // Each piece of equipment takes another way.
       let number = Equipment.all.firstIndex { $0.description == equipment.description } ?? 0
       let ways =
         Lab.isLong
-        ? directions : [directions[(number * 2 + (machine == "pc" ? 0 : 1)) % directions.count]]
+        ? directions : [directions[(number + 1) % directions.count]]
       for direction in ways {
         try withFolders(3) { folders in
           func equipped(_ folder: String) -> LabConfiguration {

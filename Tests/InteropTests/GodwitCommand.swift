@@ -21,7 +21,7 @@ final class Godwit {
   /// Runs a command to its end and returns the last object it reports; a failure is thrown with
   /// what the command said.
   @discardableResult
-  func run(_ arguments: [String], seconds: Double = 120) throws -> JSONValue {
+  func run(_ arguments: [String], seconds: Double = 600) throws -> JSONValue {
     let running = try start(arguments)
     let status = try running.wait(seconds: seconds)
     guard status == 0, let result = running.events.last(where: { $0["event"] == "result" }) else {

@@ -77,19 +77,26 @@ extension Interop {
       var instants = SeededInstants()
       let qemus = QEMU.all(.x86_64)
       let widest = Direction(from: qemu, to: qemus[0])
-      let journey = try Journey(LabConfiguration(qemu, machine: widest.machine("pc")))
+      var configuration = LabConfiguration(qemu, machine: widest.machine("pc"))
+      configuration.workload = DemoGuest.commandLine(
+        memoryMegabytes: 96, rate: 8, check: 192, reportMilliseconds: 200)
+      let journey = try Journey(configuration)
       try journey.save(.paused)
       journey.source.kill()
-      let began = Date()
-      try journey.requireLife()
-      let length = Date().timeIntervalSince(began) / 4
+      let whole = Date()
+      let seconds = try journey.requireLife()["seconds"]?.double ?? 0.1
+      // Beside the restore itself: the start of two programs and a second of health.
+      let length = min(Date().timeIntervalSince(whole), seconds + 0.5)
 
       var outcomes: [String: Int] = [:]
       for number in 0..<Self.kills {
         let copy = try journey.destination(qemus[number % qemus.count])
         let words = ["restore", "one", "--qmp", copy.qmpPath]
         let run = try journey.godwit.start(words)
-        let instant = Double.random(in: 0...length, using: &instants)
+        // Every other one while the guest runs and its memory follows.
+        let isEarly = number.isMultiple(of: 2)
+        if !isEarly { try Self.waitForFirstPages(copy, run) }
+        let instant = Double.random(in: 0...(isEarly ? length : seconds), using: &instants)
         usleep(UInt32(instant * 1e6))
         let isOver = !run.isRunning
         run.kill()
@@ -103,6 +110,10 @@ extension Interop {
         }
       }
       print("restores killed: \(outcomes)")
+    }
+
+    private static func waitForFirstPages(_ copy: LabGuest, _ run: RunningGodwit) throws {
+      while run.isRunning, try ["none", "setup"].contains(copy.migrationStatus) { usleep(1000) }
     }
 
     /// Brings a guest whose restore was killed to life, and says how.

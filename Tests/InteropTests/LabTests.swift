@@ -57,7 +57,7 @@ extension Interop {
 
     @Test(
       .enabled(if: !movable.isEmpty, "no QEMU of version 8 or newer in GODWIT_QEMU"),
-      .timeLimit(.minutes(3)), arguments: movable, [false, true])
+      .timeLimit(.minutes(3)), arguments: movable, Lab.isLong ? [false, true] : [true])
     func `a move by QEMU itself keeps the guest whole`(
       configuration: LabConfiguration, postcopy: Bool
     ) throws {
@@ -71,6 +71,8 @@ extension Interop {
 
     /// QEMU 7.2 under TCG loses writes in a live move by itself, so only newer ones can show that
     /// it is not the guest that fails.
-    static let movable = machines.filter { $0.qemu.version >= QEMU.Version(8, 0) }
+    static let movable = machines.filter {
+      $0.qemu.version >= QEMU.Version(8, 0) && (Lab.isLong || $0.machine != "q35")
+    }
   }
 }

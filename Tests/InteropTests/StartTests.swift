@@ -32,7 +32,9 @@ extension Interop {
       try body(clones)
     }
 
-    @Test(.timeLimit(.minutes(2)), arguments: [[], ["--share"], ["--eager"]])
+    @Test(
+      .timeLimit(.minutes(2)),
+      arguments: Lab.isLong ? [[], ["--share"], ["--eager"]] : [["--share"]])
     func `three machines start from one checkpoint, each with its own life`(
       options: [String]
     ) throws {
