@@ -46,7 +46,7 @@ extension StreamDecoder {
         expected: "it before the RAM section", found: "it after the section's start")
     }
     ram.pageSize = Int(size)
-    ram.mayCarryPageSizes = advice.pageSizeSummary.nonzeroBitCount > 1
+    ram.mayCarryPageSizes = true
   }
 
   mutating func packagedBlob<V: StreamVisitor>(

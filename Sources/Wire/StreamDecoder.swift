@@ -55,15 +55,18 @@ public struct StreamDecoder: Sendable {
 
   /// A decoder at the beginning of a stream, or of a recovered connection.
   public init(options: Options = Options()) {
+    let pageSize = options.recovery?.targetPageSize ?? options.targetPageSize
+    precondition(
+      pageSize.nonzeroBitCount == 1 && (1024...65536).contains(pageSize),
+      "a target page is a power of two from 1 KiB to 64 KiB")
     self.options = options
-    ram = RAMPayload(pageSize: options.targetPageSize)
+    ram = RAMPayload(pageSize: pageSize)
     state = .header
     guard let recovery = options.recovery else { return }
     state = .element
     isPostcopy = true
     usesFooters = recovery.usesFooters
     ramSectionID = recovery.ramSectionID
-    ram = RAMPayload(pageSize: recovery.targetPageSize)
     ram.blocks = recovery.blocks
     ram.indexBlocks()
     sections[recovery.ramSectionID] = OpenSection(kind: .ram)

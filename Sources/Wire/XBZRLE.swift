@@ -54,7 +54,7 @@ public enum XBZRLE {
     while position < size {
       if result.count + 2 > size { return nil }
       let unchangedStart = position
-      while position < size, old.byte(at: position) == new.byte(at: position) { position += 1 }
+      position = firstDifference(old, new, from: position)
       if position == size { break }
       guard append(length: position - unchangedStart, to: &result) else { return nil }
       if result.count + 2 > size { return nil }
@@ -65,6 +65,21 @@ public enum XBZRLE {
       result.append(span: new.extracting(changedStart..<position))
     }
     return result
+  }
+
+  /// The first byte from `start` on that differs, or the page's end.
+  private static func firstDifference(
+    _ old: RawSpan, _ new: RawSpan, from start: Int
+  ) -> Int {
+    let size = new.byteCount
+    var position = start
+    while position + 8 <= size,
+      old.bigEndian(at: position, as: UInt64.self) == new.bigEndian(at: position, as: UInt64.self)
+    {
+      position += 8
+    }
+    while position < size, old.byte(at: position) == new.byte(at: position) { position += 1 }
+    return position
   }
 
   /// The longest run that two bytes of ULEB128 can name.

@@ -28,7 +28,8 @@ struct Fixture: CustomTestStringConvertible {
     Fixture(name: "ignore-shared-uuid-10.0"), Fixture(name: "compress-7.2"),
     Fixture(name: "xbzrle-10.0"), Fixture(name: "dirty-bitmaps-10.0"),
     Fixture(name: "background-snapshot-10.0"), Fixture(name: "return-path-10.0"),
-    Fixture(name: "postcopy-7.2"),
+    Fixture(name: "postcopy-7.2"), Fixture(name: "huge-pages-10.0"),
+    Fixture(name: "huge-pages-m68k-7.2"),
   ]
 
   /// The streams that take little time to decode byte by byte.

@@ -64,6 +64,15 @@ import WireLab
     #expect(Outcome(bytes, options: options) { 1 + random.below(9000) } == whole)
   }
 
+  @Test(arguments: ["huge-pages-10.0", "huge-pages-m68k-7.2"])
+  func `a block of huge pages tells its page size, also where it is the only one`(
+    name: String
+  ) throws {
+    let blocks = try #require(try Fixture(name: name).outcome().events.firstBlocks)
+    #expect(blocks.filter { $0.name == "mem" }.map(\.pageSize) == [2 << 20])
+    #expect(blocks.filter { $0.name != "mem" }.allSatisfy { $0.pageSize == nil })
+  }
+
   @Test(arguments: ["return-path-10.0", "postcopy-7.2", "recover-7.2-1", "recover-10.0-1"])
   func `a captured return path is read and written again`(name: String) throws {
     let bytes = try Fixture(name: name).returnPath
