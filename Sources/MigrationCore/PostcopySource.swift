@@ -292,6 +292,7 @@ public struct PostcopySource: Sendable {
       guard destinationRunState != .running else {
         throw violation(expected: "requests for pages", found: "SHUT with error \(code)")
       }
+      destinationRunState = .notStarted
       phase = .finished(.destinationFailed(code: code))
       return
     }

@@ -140,6 +140,7 @@ final class PostcopyRun: SourceRun {
     switch outcome {
     case .completed:
       do throws(IllegalTransition) {
+        try counters.advance(to: .postcopyActive)
         try counters.advance(to: .completed)
       } catch {
         throw .internal(error)
@@ -170,6 +171,8 @@ final class PostcopyRun: SourceRun {
     case .notStarted:
       try? counters.advance(to: .failed)
     case .unknown, .running:
+      // While nobody knows, it counts as running: its source must not run.
+      try? counters.advance(to: .postcopyActive)
       try? counters.advance(to: .postcopyPaused)
     }
   }
@@ -181,16 +184,19 @@ final class PostcopyRun: SourceRun {
   }
 
   /// Takes note of the state that a message or a write led to.
+  ///
+  /// Both threads call it; the status follows under the machine's lock, in the machine's order.
   func noteProgress() throws(IllegalTransition) {
-    let (phase, requests, remaining) = machine.withLock {
-      ($0.phase, $0.requestCount, $0.remainingByteCount)
-    }
-    counters.pageRequests.store(UInt64(requests), ordering: .relaxed)
-    counters.remainingRAMBytes.store(remaining, ordering: .relaxed)
-    switch phase {
-    case .opening, .askingBitmaps, .awaitingBitmaps, .resuming, .finished: return
-    case .sendingAhead, .switching: try counters.advance(to: .active)
-    case .pushing, .ending: try counters.advance(to: .postcopyActive)
+    try machine.withLock { machine throws(IllegalTransition) in
+      counters.pageRequests.store(UInt64(machine.requestCount), ordering: .relaxed)
+      counters.remainingRAMBytes.store(machine.remainingByteCount, ordering: .relaxed)
+      switch machine.phase {
+      case .opening, .askingBitmaps, .awaitingBitmaps, .resuming, .finished: return
+      case .sendingAhead, .switching: try counters.advance(to: .active)
+      case .pushing, .ending:
+        let isRunning = machine.destinationRunState == .running
+        try counters.advance(to: isRunning ? .postcopyActive : .device)
+      }
     }
   }
 }

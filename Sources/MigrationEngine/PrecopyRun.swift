@@ -43,6 +43,8 @@ final class PrecopyRun: SourceRun {
       try counters.advance(to: .completed)
     } catch {
       let state = machine.withLock { $0.destinationRunState }
+      // The destination must not wait for what will not come.
+      session.channel.shutdownBoth()
       if session.isCancelled {
         try? counters.advance(to: .cancelling)
         try? counters.advance(to: .cancelled)
@@ -147,6 +149,7 @@ final class PrecopyRun: SourceRun {
       }
     }
     try readReturnPath()
+    session.channel.shutdownBoth()
   }
 
   private func readReturnPath() throws {

@@ -4,15 +4,16 @@
 import Wire
 
 /// The stream of a running machine, and the memory it ends with.
-struct LiveSourceModel {
+public struct LiveSourceModel {
   /// The stream from its first byte to its last.
-  let stream: [UInt8]
+  public let stream: [UInt8]
   /// What memory holds when the machine stops: target pages that are not all zero.
-  let memory: [RAMPageAddress: [UInt8]]
+  public let memory: [RAMPageAddress: [UInt8]]
   /// Whether the source waits for SHUT on a return path.
-  let hasReturnPath: Bool
+  public let hasReturnPath: Bool
 
-  init(machine: ModelMachine, seed: UInt64) throws {
+  /// The stream of `machine` under `seed`.
+  public init(machine: ModelMachine, seed: UInt64) throws {
     var random = SeededRandom(seed: seed)
     hasReturnPath = random.chance(50)
     var blocks = machine.blocks

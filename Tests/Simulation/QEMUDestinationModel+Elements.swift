@@ -13,6 +13,13 @@ extension QEMUDestinationModel {
     case .configuration:
       guard try byte() == 7 else { throw Violation("no configuration section") }
       _ = try take(Int(try integer(4)))
+      while try take(1) == [5] {
+        let name = try text()
+        guard name == "configuration/target-page-bits", try integer(4) == 1,
+          try integer(4) == UInt64(machine.targetPageSize.trailingZeroBitCount)
+        else { throw Violation("an unknown part of the configuration: \(name)") }
+      }
+      position -= 1
       phase = .element
     case .element: try element()
     case .setup: try setup()

@@ -1,0 +1,49 @@
+import MigrationCore
+import Testing
+
+@Suite struct `A set of pages` {
+  @Test(arguments: [1, 63, 64, 65, 1000, (1 << 18) - 1, 1 << 18, (1 << 18) + 70])
+  func `behaves as a set does`(pageCount: Int) {
+    var generator = SystemRandomNumberGenerator()
+    var bitmap = PageBitmap(pageCount: pageCount)
+    var model: Set<Int> = []
+    for _ in 0..<300 {
+      let page = Int.random(in: 0..<pageCount, using: &generator)
+      if Bool.random(using: &generator) {
+        #expect(bitmap.insert(page) == model.insert(page).inserted)
+      } else {
+        #expect(bitmap.remove(page) == (model.remove(page) != nil))
+      }
+      #expect(bitmap.contains(page) == model.contains(page))
+    }
+    #expect(bitmap.memberCount == model.count)
+    for start in [0, pageCount / 2, pageCount - 1] {
+      let range = start..<pageCount
+      #expect(bitmap.firstMember(in: range) == model.filter { $0 >= start }.min())
+      let gap = bitmap.firstNonMember(in: range)
+      #expect(gap == range.first { !model.contains($0) })
+    }
+  }
+
+  @Test func `a full chunk is passed over`() {
+    let chunk = 1 << 18
+    var bitmap = PageBitmap(pageCount: 2 * chunk)
+    for page in 0..<chunk { bitmap.insert(page) }
+    #expect(bitmap.firstNonMember(in: 0..<2 * chunk) == chunk)
+    #expect(bitmap.firstMember(in: chunk..<2 * chunk) == nil)
+    #expect(bitmap.firstNonMember(in: 5..<9) == nil)
+  }
+
+  @Test func `a terabyte of pages costs nothing until one is set`() {
+    let start = ContinuousClock.now
+    var bitmap = PageBitmap(pageCount: 1 << 28)
+    bitmap.insert((1 << 28) - 1)
+    #expect(bitmap.firstMember(in: 0..<(1 << 28)) == (1 << 28) - 1)
+    #expect(ContinuousClock.now - start < .milliseconds(100))
+  }
+
+  @Test func `no pages are no trouble`() {
+    let bitmap = PageBitmap(pageCount: 0)
+    #expect(bitmap.firstMember(in: 0..<0) == nil)
+  }
+}
