@@ -50,27 +50,19 @@ final class QMPConnection: Sendable {
     let ticket = CommandTicket()
     let timer = timeout.map { timeout in
       Task { [weak self] in
-        guard (try? await Task.sleep(for: timeout)) != nil, !Task.isCancelled else { return }
-        guard let number = ticket.number else { return }
-        self?.abandon(number) { .timedOut(command: $0, after: timeout) }
+        guard (try? await Task.sleep(for: timeout)) != nil else { return }
+        self?.giveUp(ticket, .timedOut(command: command, after: timeout))
       }
     }
     defer { timer?.cancel() }
     return await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        if Task.isCancelled {
-          continuation.resume(returning: .failure(.cancelled(command: command)))
-          return
-        }
         let waiter = Waiter(command: command, continuation: continuation)
-        let number = send(waiter, arguments, passing: descriptor)
-        ticket.number = number
-        // A cancellation that came before the number was known has found nothing to cancel.
-        if Task.isCancelled, let number { abandon(number) { .cancelled(command: $0) } }
+        guard let number = send(waiter, arguments, passing: descriptor) else { return }
+        if let error = ticket.sent(number) { abandon(number, error) }
       }
     } onCancel: {
-      guard let number = ticket.number else { return }
-      abandon(number) { .cancelled(command: $0) }
+      giveUp(ticket, .cancelled(command: command))
     }
   }
 
@@ -108,11 +100,14 @@ final class QMPConnection: Sendable {
     }
   }
 
+  private func giveUp(_ ticket: CommandTicket, _ error: QMPError) {
+    if let number = ticket.givenUp(error) { abandon(number, error) }
+  }
+
   /// Stops waiting for an answer; the session still expects it and will drop it.
-  private func abandon(_ number: UInt64, _ error: (String) -> QMPError) {
+  private func abandon(_ number: UInt64, _ error: QMPError) {
     let waiter = state.withLock { $0.waiters.removeValue(forKey: number) }
-    guard let waiter else { return }
-    waiter.continuation.resume(returning: .failure(error(waiter.command)))
+    waiter?.continuation.resume(returning: .failure(error))
   }
 
   private func error(for end: End, _ command: String) -> QMPError {
@@ -182,13 +177,33 @@ final class QMPConnection: Sendable {
   }
 }
 
-/// The number of a command, known to its timer and its cancellation once it is sent.
+/// Whether a command was sent, given up, or both, in either order: on a busy machine its time can be
+/// over, or its task cancelled, before it is on its way.
 private final class CommandTicket: Sendable {
-  private let stored = Mutex<UInt64?>(nil)
+  private enum State { case unsent, sent(UInt64), givenUp(QMPError) }
 
-  var number: UInt64? {
-    get { stored.withLock { $0 } }
-    set { stored.withLock { $0 = newValue } }
+  private let state = Mutex(State.unsent)
+
+  /// Notes that the command was sent; answers why it was given up before.
+  func sent(_ number: UInt64) -> QMPError? {
+    state.withLock { state in
+      if case .givenUp(let error) = state { return error }
+      state = .sent(number)
+      return nil
+    }
+  }
+
+  /// Notes that nobody waits any longer; answers the command's number if it was sent before.
+  func givenUp(_ error: QMPError) -> UInt64? {
+    state.withLock { state in
+      switch state {
+      case .sent(let number): return number
+      case .unsent:
+        state = .givenUp(error)
+        return nil
+      case .givenUp: return nil
+      }
+    }
   }
 }
 

@@ -206,6 +206,22 @@ import Transport
     #expect(try await client.execute("c", timeout: .seconds(10)) == "c")
   }
 
+  @Test func `a command given up before it is on its way does not wait for ever`() async throws {
+    let monitor = try FakeMonitor { monitor in
+      try monitor.greet()
+      monitor.waitForEnd()
+    }
+    let client = try await QMPClient.connect(to: monitor.path)
+    await #expect(throws: QMPError.timedOut(command: "a", after: .zero)) {
+      try await client.execute("a", timeout: .zero)
+    }
+    let cancelled = Task {
+      withUnsafeCurrentTask { $0?.cancel() }
+      return try await client.execute("b")
+    }
+    await #expect(throws: QMPError.cancelled(command: "b")) { try await cancelled.value }
+  }
+
   @Test func `a QEMU that answers nothing gets no more commands after a while`() async throws {
     let monitor = try FakeMonitor { monitor in
       try monitor.greet()
