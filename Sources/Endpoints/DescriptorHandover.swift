@@ -24,8 +24,9 @@ final class DescriptorHandover: Sendable {
     guard client.canPassDescriptors else {
       throw MoveError(
         .refused,
-        "Godwit hands QEMU its end of the connection through the QMP socket, which \(client.address) "
-          + "cannot do: give the QEMU a Unix socket as well (-qmp unix:PATH,server=on,wait=off).")
+        "Godwit hands QEMU its end of the connection through the QMP socket, which "
+          + "\(client.address) cannot do: give the QEMU a Unix socket as well "
+          + "(-qmp unix:PATH,server=on,wait=off).")
     }
     guard let number = descriptor.withLock({ $0?.raw }) else { return }
     // What close does to a number in use elsewhere cannot happen: only this object closes it.

@@ -1,6 +1,7 @@
 // The QEMUs of this host: where they are, how old they are and what is known about that age.
 
 import Foundation
+import Transport
 
 /// A QEMU that this host can start.
 public struct InstalledQEMU: Sendable, Equatable {
@@ -77,28 +78,26 @@ public struct InstalledQEMU: Sendable, Equatable {
     return InstalledQEMU(command: command, version: version)
   }
 
-  /// What a short-lived program prints, or nil where it cannot be started.
+  /// What a short-lived program prints, or nil where it does not within five seconds.
   private static func output(of command: [String]) async -> String? {
-    await withCheckedContinuation { continuation in
-      // The read blocks until the program has ended, so it must not hold a thread of the task pool.
-      DispatchQueue.global().async {
-        let process = Process()
-        let pipe = Pipe()
-        process.executableURL = URL(fileURLWithPath: command[0])
-        process.arguments = Array(command.dropFirst())
-        process.standardOutput = pipe
-        process.standardError = FileHandle.nullDevice
-        process.standardInput = FileHandle.nullDevice
-        do {
-          try process.run()
-          let data = try pipe.fileHandleForReading.readToEnd() ?? Data()
-          process.waitUntilExit()
-          continuation.resume(returning: String(decoding: data, as: UTF8.self))
-        } catch {
-          continuation.resume(returning: nil)
-        }
+    let line = command.map(quoted).joined(separator: " ") + " 2>/dev/null"
+    return try? await EngineThread.run("godwit-doctor", cancel: {}) {
+      let channel = try ByteChannel.connect(to: .command(line), for: .reading)
+      let deadline = ContinuousClock.now + .seconds(5)
+      var output: [UInt8] = []
+      while output.count < 1 << 16, try channel.waitForBytes(until: deadline) {
+        let bytes = try channel.read(atMost: 4096)
+        guard !bytes.isEmpty else { break }
+        output += bytes
       }
+      return String(decoding: output, as: UTF8.self)
     }
+  }
+
+  /// A word as the shell takes it for one.
+  private static func quoted(_ word: String) -> String {
+    "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#)
+      + "'"
   }
 }
 

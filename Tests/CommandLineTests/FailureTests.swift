@@ -30,21 +30,15 @@ import Testing
   }
 
   @Test func `a reader that goes away early is no crash`() throws {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/bash")
-    process.arguments = ["-c", "set -o pipefail; \"$0\" help list | true", BuiltCommand.url.path]
-    process.standardError = FileHandle.nullDevice
-    try process.run()
-    process.waitUntilExit()
-    #expect(process.terminationStatus == 0)
+    #expect(try shell("set -o pipefail; \"$0\" help list | true") == 0)
   }
 
   @Test func `standard output closed from the start is no crash`() throws {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/bash")
-    process.arguments = ["-c", "\"$0\" doctor --json >&-", BuiltCommand.url.path]
-    try process.run()
-    process.waitUntilExit()
-    #expect(process.terminationStatus == 0)
+    #expect(try shell("\"$0\" doctor --json >&-") == 0)
+  }
+
+  /// Runs a line of bash, in which $0 is the executable.
+  private func shell(_ line: String) throws -> Int32 {
+    try ChildProcess("/bin/bash", ["-c", line, BuiltCommand.path]).waitForExit()
   }
 }
