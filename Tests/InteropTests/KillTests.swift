@@ -100,6 +100,7 @@ extension Interop {
         usleep(UInt32(instant * 1e6))
         let isOver = !run.isRunning
         run.kill()
+        copy.qmp.setPatience(seconds: 5)
         let context = Comment(
           "seed \(instants.seed), kill \(number) after \(instant) s: \(copy.log)")
         do {
@@ -110,7 +111,12 @@ extension Interop {
         }
       }
       print("restores killed: \(outcomes)")
+      // Within the first milliseconds of a guest's life its processor waits for pages, and one
+      // kill in many finds it holding QEMU's own lock.
+      #expect(outcomes[Self.stuck, default: 0] * 10 <= max(Self.kills, 10))
     }
+
+    private static let stuck = "QEMU was stuck, restored anew"
 
     private static func waitForFirstPages(_ copy: LabGuest, _ run: RunningGodwit) throws {
       while run.isRunning, try ["none", "setup"].contains(copy.migrationStatus) { usleep(1000) }
@@ -130,6 +136,13 @@ extension Interop {
         // It ended before its guest ran: the machine is in the store, as it was.
         try journey.requireLife()
         return "QEMU ended, the guest had not run"
+      }
+      guard (try? copy.status) != nil else {
+        // A processor that waits for a page may hold the lock that QEMU's monitor needs; nobody
+        // can talk to such a QEMU. The machine is in the store, as it was.
+        copy.kill()
+        try journey.requireLife()
+        return stuck
       }
       let began = !copy.serialText.isEmpty
       let status = try copy.migrationStatus

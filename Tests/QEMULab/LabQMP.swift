@@ -31,15 +31,19 @@ public final class LabQMP {
       guard Date() < deadline else { throw LabError("nobody listens at \(path)") }
       usleep(5000)
     }
-    // A monitor that says nothing for a minute hangs.
-    var patience = timeval(tv_sec: 60, tv_usec: 0)
-    setsockopt(
-      descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+    setPatience(seconds: 60)
     _ = try message()
     try execute("qmp_capabilities")
   }
 
   deinit { close(descriptor) }
+
+  /// Sets how long a monitor may say nothing before it counts as hung.
+  public func setPatience(seconds: Int) {
+    var patience = timeval(tv_sec: seconds, tv_usec: 0)
+    setsockopt(
+      descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
+  }
 
   /// Sends a command and returns its answer's `return`; QEMU's refusal is thrown as it is.
   @discardableResult
@@ -75,7 +79,9 @@ public final class LabQMP {
       }
       var chunk = [UInt8](repeating: 0, count: 65536)
       let count = read(descriptor, &chunk, chunk.count)
-      guard count > 0 else { throw LabError("the monitor is gone (\(errno))") }
+      guard count > 0 else {
+        throw LabError(count == 0 ? "the monitor is gone" : "the monitor hangs (\(errno))")
+      }
       buffer += chunk[..<count]
     }
   }
