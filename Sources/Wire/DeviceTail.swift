@@ -5,7 +5,7 @@
 /// Three things do, each behind the footer of a section:
 /// - `00 06 length {`: the end of the stream and its description. What looks like that is a
 ///   candidate until `length` bytes have arrived and describe the sections before them.
-/// - `START ram`, if the RAM has not begun: the sections were early ones.
+/// - a START, if the RAM has not ended: the sections were early ones.
 /// - a further part of a section that has not ended: likewise.
 ///
 /// What is over first, by the last byte that is needed to know it, wins; so the result does not
@@ -21,8 +21,8 @@ struct DeviceTail: Sendable {
 
   /// What the search depends on.
   struct Rules: Sendable {
-    /// Whether the RAM section may still begin.
-    var ramMayStart: Bool
+    /// Whether sections may still begin: the RAM has not ended.
+    var sectionsMayStart: Bool
     /// The RAM section, if it has begun and not ended.
     var openRAM: UInt32?
     /// Other sections that have begun and not ended.
@@ -157,7 +157,7 @@ struct DeviceTail: Sendable {
       guard next + 5 <= all.byteCount else { return .undecided }
       fullIDs.insert(all.bigEndian(at: next + 1, as: UInt32.self))
       return .nothing
-    case .sectionStart where rules.ramMayStart, .sectionPart, .sectionEnd:
+    case .sectionStart where rules.sectionsMayStart, .sectionPart, .sectionEnd:
       let id = all.bigEndian(at: place + 1, as: UInt32.self)
       return fullIDs.contains(id) ? classifyContinuation(all, next, rules) : .nothing
     case .sectionStart, .subsection, .description, .configuration, .command, .footer, nil:
@@ -182,18 +182,15 @@ struct DeviceTail: Sendable {
   private func classifyContinuation(
     _ all: RawSpan, _ place: Int, _ rules: Rules
   ) -> Finding {
+    if all.byte(at: place) == ElementType.sectionStart.rawValue {
+      guard let isHeader = SectionHeader.isPlausible(all, place) else { return .undecided }
+      guard isHeader else { return .nothing }
+      let end = place + 14 + Int(all.byte(at: place + 5))
+      return .continuation(Candidate(sectionsEnd: place, end: end))
+    }
     let available = all.byteCount - place
     guard available >= 5 else { return .undecided }
     let id = all.bigEndian(at: place + 1, as: UInt32.self)
-    if all.byte(at: place) == ElementType.sectionStart.rawValue {
-      let expected: [UInt8] = [3, 0x72, 0x61, 0x6d, 0, 0, 0, 0, 0, 0, 0, 4]  // ram, 0, version 4
-      for (index, byte) in expected.enumerated() {
-        guard place + 5 + index < all.byteCount else { return .undecided }
-        guard all.byte(at: place + 5 + index) == byte else { return .nothing }
-      }
-      return .continuation(
-        Candidate(sectionsEnd: place, end: place + 5 + expected.count))
-    }
     if rules.openOthers.contains(id) {
       return .continuation(Candidate(sectionsEnd: place, end: place + 5))
     }

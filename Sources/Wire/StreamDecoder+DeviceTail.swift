@@ -12,9 +12,9 @@ extension StreamDecoder {
     for (id, section) in sections where section.kind != .ram && !section.hasEnded {
       others.insert(id)
     }
+    let openRAM = ramSectionID.flatMap { sections[$0]?.hasEnded == false ? $0 : nil }
     return DeviceTail.Rules(
-      ramMayStart: ramSectionID == nil,
-      openRAM: ramSectionID.flatMap { sections[$0]?.hasEnded == false ? $0 : nil },
+      sectionsMayStart: ramSectionID == nil || openRAM != nil, openRAM: openRAM,
       openOthers: others, flagMask: ram.flagMask, usesFooters: usesFooters ?? true,
       descriptionSize: options.limits.descriptionSize)
   }

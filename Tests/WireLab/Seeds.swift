@@ -44,7 +44,7 @@ package enum Seeds {
 
   private static let streamNames = [
     "precopy", "records", "early-and-opaque", "postcopy", "background", "no-footers",
-    "bare-description",
+    "bare-description", "early-after-start",
   ]
 
   /// The stream of that name.
@@ -56,6 +56,7 @@ package enum Seeds {
     case "background": try background()
     case "no-footers": try precopy(usesFooters: false)
     case "bare-description": try bareDescription()
+    case "early-after-start": try earlyAfterStart()
     default: try precopy()
     }
   }
@@ -193,6 +194,34 @@ package enum Seeds {
     encoder.appendSectionEnd(id: 4)
     encoder.append(verbatim: [5])
     encoder.appendFooter(id: 4)
+    try devices(&encoder)
+    encoder.appendEndOfStream()
+    encoder.appendDescription(Array(description.utf8))
+    return encoder.buffer
+  }
+
+  private static func earlyAfterStart() throws -> [UInt8] {
+    var encoder = try begin()
+    try setup(&encoder)
+    for id in [20, 21] as [UInt32] {
+      try encoder.appendFullSection(
+        SectionHeader(id: id, name: "early", instanceID: id, versionID: 1),
+        payload: [0x7e, 0, 0, 0, 20, 2])
+    }
+    let bitmaps = SectionHeader(id: 3, name: "dirty-bitmap", instanceID: 0, versionID: 1)
+    try encoder.appendSectionStart(bitmaps)
+    encoder.append(verbatim: [1])
+    encoder.appendFooter(id: 3)
+    try encoder.appendFullSection(
+      SectionHeader(id: 22, name: "later", instanceID: 0, versionID: 1), payload: [2])
+    encoder.appendSectionPart(id: 2)
+    try append(1, 0, fill: nil, &encoder)
+    endPart(&encoder)
+    encoder.appendSectionEnd(id: 2)
+    endPart(&encoder)
+    encoder.appendSectionEnd(id: 3)
+    encoder.append(verbatim: [1])
+    encoder.appendFooter(id: 3)
     try devices(&encoder)
     encoder.appendEndOfStream()
     encoder.appendDescription(Array(description.utf8))

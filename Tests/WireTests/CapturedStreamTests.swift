@@ -109,6 +109,22 @@ import WireLab
     #expect(try Fixture(name: "background-snapshot-10.0").deviceState().sections().count == 14)
   }
 
+  @Test(arguments: ["virtio-mem-10.0", "virtio-mem-background-10.0"])
+  func `an early section between the RAM's start and its parts is told by itself`(
+    name: String
+  ) throws {
+    let events = try Fixture(name: name).outcome().events
+    let early = events.compactMap {
+      if case .earlyDeviceState(let bytes) = $0 { bytes } else { nil }
+    }
+    #expect(early.count == 1)
+    let description = try Fixture(name: name).deviceState().description
+    let state = DeviceState(bytes: early[0], description: description)
+    let section = try #require(try state.sections().first)
+    #expect(section.header.name.hasSuffix("virtio-mem-device-early"))
+    #expect(try section.fields().allSatisfy { $0.type != "undescribed" })
+  }
+
   @Test func `dirty bitmaps are read chunk by chunk`() throws {
     let events = try Fixture(name: "dirty-bitmaps-10.0").outcome().events
     #expect(events.contains(.command(.postcopyAdvise(nil))))

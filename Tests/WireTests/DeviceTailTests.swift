@@ -149,6 +149,25 @@ import WireLab
     #expect(outcome.calls.contains(.zero(RAMPageAddress(blockIndex: 0, offset: 0), fill: 0)))
   }
 
+  @Test func `an early section may be followed by the start of another`() throws {
+    var encoder = StreamEncoder()
+    encoder.appendHeader()
+    try encoder.append(StreamConfiguration(machine: "m"))
+    try encoder.appendSectionStart(.ram(id: 1))
+    try encoder.appendRAMSetup([RAMBlockDescription(name: "a", usedLength: 4096)])
+    encoder.appendRAMEndOfSection()
+    encoder.appendFooter(id: 1)
+    try encoder.appendFullSection(
+      SectionHeader(id: 7, name: "early", instanceID: 0, versionID: 1), payload: [1])
+    let bitmaps = SectionHeader(id: 3, name: "dirty-bitmap", instanceID: 0, versionID: 1)
+    try encoder.appendSectionStart(bitmaps)
+    encoder.append(verbatim: [1])
+    encoder.appendFooter(id: 3)
+    let outcome = decode(encoder.buffer)
+    #expect(outcome.error?.kind == .truncated)
+    #expect(outcome.events.contains(.sectionStart(bitmaps)))
+  }
+
   @Test func `a state larger than the limit is refused`() throws {
     var options = StreamDecoder.Options()
     options.limits.deviceStateSize = 64

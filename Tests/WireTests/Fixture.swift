@@ -29,7 +29,8 @@ struct Fixture: CustomTestStringConvertible {
     Fixture(name: "xbzrle-10.0"), Fixture(name: "dirty-bitmaps-10.0"),
     Fixture(name: "background-snapshot-10.0"), Fixture(name: "return-path-10.0"),
     Fixture(name: "postcopy-7.2"), Fixture(name: "huge-pages-10.0"),
-    Fixture(name: "huge-pages-m68k-7.2"),
+    Fixture(name: "huge-pages-m68k-7.2"), Fixture(name: "virtio-mem-10.0"),
+    Fixture(name: "virtio-mem-background-10.0"),
   ]
 
   /// The streams that take little time to decode byte by byte.

@@ -6,7 +6,9 @@ import WireLab
 @testable import Wire
 
 @Suite struct TruncationTests {
-  static let seeds = ["precopy", "records", "early-and-opaque", "postcopy", "background"]
+  static let seeds = [
+    "precopy", "records", "early-and-opaque", "postcopy", "background", "early-after-start",
+  ]
 
   @Test(arguments: seeds)
   func `a stream that is cut anywhere is an error that says so`(name: String) throws {
