@@ -72,10 +72,9 @@ public struct InstalledQEMU: Sendable, Equatable {
   public static func examine(_ command: [String]) async -> InstalledQEMU {
     let answer = await output(of: command + ["--version"]) ?? ""
     let words = answer.split { $0.isWhitespace }
-    let version = words.firstIndex(of: "version").flatMap { index in
-      index + 1 < words.count ? String(words[index + 1]) : nil
-    }
-    return InstalledQEMU(command: command, version: version)
+    // "QEMU emulator version 7.2.22 (Debian …)"
+    let isQEMU = words.prefix(3) == ["QEMU", "emulator", "version"] && words.count > 3
+    return InstalledQEMU(command: command, version: isQEMU ? String(words[3]) : nil)
   }
 
   /// What a short-lived program prints, or nil where it does not within five seconds.
@@ -135,7 +134,7 @@ enum DoctorQEMU {
     let place = qemu.command[0]
     guard let version = qemu.version else {
       return DoctorFinding(
-        "QEMU", .missing, "\(place) does not answer --version",
+        "QEMU", .missing, "\(place) does not answer --version as a QEMU does",
         advice: "Run \(place) --version to see why.")
     }
     let fact = "\(qemu.name) \(version) at \(place)"

@@ -27,7 +27,7 @@ import Testing
     let outcome = try BuiltCommand.run(
       ["doctor"], environment: ["GODWIT_QEMU": "/nonexistent/qemu"])
     #expect(outcome.code == 0)
-    #expect(outcome.output.contains("/nonexistent/qemu does not answer"))
+    #expect(outcome.output.contains("/nonexistent/qemu does not answer --version"))
   }
 
   @Test func `a list of QEMU commands is split at newlines and semicolons`() {
@@ -40,6 +40,22 @@ import Testing
   func `old versions have a known problem`(version: String, isProblem: Bool) {
     let qemu = InstalledQEMU(command: ["qemu-system-x86_64"], version: version)
     #expect((qemu.knownProblem != nil) == isProblem)
+  }
+
+  @Test func `a program that is no QEMU is not taken for one`() throws {
+    let outcome = try BuiltCommand.run(["doctor"], environment: ["GODWIT_QEMU": "/bin/cat"])
+    #expect(outcome.output.contains("/bin/cat does not answer --version as a QEMU does"))
+  }
+
+  @Test func `the holders of a lock are in the kernel's list`() {
+    let locks = """
+      1: FLOCK  ADVISORY  READ  1234 fe:00:5678 0 EOF
+      1: -> FLOCK  ADVISORY  WRITE 99 fe:00:5678 0 EOF
+      2: POSIX  ADVISORY  WRITE 77 fe:00:5678 0 EOF
+      3: FLOCK  ADVISORY  WRITE 55 fe:00:15678 0 EOF
+      """
+    #expect(DoctorStore.holders(ofLock: 5678, in: locks) == [1234])
+    #expect(DoctorStore.holders(ofLock: nil, in: locks).isEmpty)
   }
 
   @Test func `memory is read from the kernel's account in KiB`() {
