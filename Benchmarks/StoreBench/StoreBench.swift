@@ -43,9 +43,9 @@ enum StoreBench {
 /// What the command line asks for.
 struct Settings {
   var folder = NSTemporaryDirectory()
-  var mebibytes = 1024
+  var mebibytes = 256
   var threads = 2
-  var rounds = 3
+  var rounds = 8
 
   init(_ arguments: [String]) {
     threads = min(max(ProcessInfo.processInfo.activeProcessorCount, 1), 8)

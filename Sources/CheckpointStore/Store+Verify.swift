@@ -1,6 +1,7 @@
 // Reading everything back: what is damaged, and whose it is.
 
 import Glibc
+import Synchronization
 
 extension Store {
   /// Reads everything that a checkpoint (or every one) needs, and says what is not as it was written.
@@ -9,7 +10,7 @@ extension Store {
   ///
   /// - Parameters:
   ///   - name: one checkpoint; nil for all, and for what belongs to none.
-  ///   - progress: told how many stored pages have been read, of how many.
+  ///   - progress: told, on the calling thread, how much of the page table has been gone through.
   public func verify(
     _ name: String? = nil, progress: (StoreProgress) -> Void = { _ in }
   ) throws(StoreError) -> VerifyReport {
@@ -152,34 +153,61 @@ extension Store {
   private func readPages(
     _ wanted: AtomicBits, _ report: inout VerifyReport, _ progress: (StoreProgress) -> Void
   ) throws(StoreError) -> [UInt64: Damage] {
-    var total: UInt64 = 0
-    for number in 1..<max(wanted.count, 1) where wanted[number] { total += 1 }
+    let findings = Mutex(Findings())
+    try inParallel(
+      wanted.count, step: 4096,
+      progress: { done in
+        progress(StoreProgress(done: UInt64(done), total: UInt64(wanted.count)))
+      },
+      { (part) throws(StoreError) in
+        let found = try self.readPages(wanted, part)
+        findings.withLock { $0.add(found) }
+      })
+    let all = findings.withLock { $0 }
+    report.storedPages += all.pages
+    report.bytesRead += all.bytes
+    for number in all.packs.sorted() { try checkHeader(ofPack: number, &report) }
+    return all.bad
+  }
+
+  /// What reading a part of the pages has shown.
+  private struct Findings: Sendable {
+    var pages: UInt64 = 0
+    var bytes: UInt64 = 0
+    var packs: Set<UInt32> = []
     var bad: [UInt64: Damage] = [:]
-    var packNumbers: Set<UInt32> = []
+
+    mutating func add(_ other: Findings) {
+      pages += other.pages
+      bytes += other.bytes
+      packs.formUnion(other.packs)
+      bad.merge(other.bad) { first, _ in first }
+    }
+  }
+
+  private func readPages(
+    _ wanted: AtomicBits, _ part: Range<Int>
+  ) throws(StoreError) -> Findings {
+    var findings = Findings()
     let page = PageBuffer(pageCount: 1)
-    for number in 1..<max(wanted.count, 1) where wanted[number] {
+    for number in part where number > 0 && wanted[number] {
+      findings.pages += 1
       do throws(StoreError) {
         let entry = try index.table.entry(UInt64(number))
         let damage = try page.withMutableBytes(0..<storePageSize) {
           (bytes) throws(StoreError) in
           try source.read(entry, number: UInt64(number), into: &bytes)
         }
-        if let damage { bad[UInt64(number)] = damage }
-        report.bytesRead += UInt64(entry.location.length)
-        packNumbers.insert(entry.location.pack)
+        if let damage { findings.bad[UInt64(number)] = damage }
+        findings.bytes += UInt64(entry.location.length)
+        findings.packs.insert(entry.location.pack)
       } catch {
         guard case .system(let doing, let path, EIO) = error else { throw error }
-        bad[UInt64(number)] = Damage(
+        findings.bad[UInt64(number)] = Damage(
           file: Manifest.relative(path), what: "\(doing) fails: the disk gives an I/O error")
       }
-      report.storedPages += 1
-      if report.storedPages % 4096 == 0 {
-        progress(StoreProgress(done: report.storedPages, total: total))
-      }
     }
-    for number in packNumbers.sorted() { try checkHeader(ofPack: number, &report) }
-    progress(StoreProgress(done: total, total: total))
-    return bad
+    return findings
   }
 
   /// Says of damaged pages where a checkpoint has them.

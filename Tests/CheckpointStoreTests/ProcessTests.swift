@@ -140,6 +140,20 @@ final class StoreProcess {
   }
 
   @Test(.timeLimit(.minutes(1)))
+  func `processes that make a store at once make one store`() throws {
+    let path = NSTemporaryDirectory() + "/godwit-new-\(UUID().uuidString)"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let savers = try (0..<4).map { try StoreProcess(["save", path, "n\($0)", "9", "50", "1"]) }
+    for saver in savers {
+      let end = saver.finish()
+      #expect(end.status == 0, "\(end.output)")
+    }
+    let store = try Store.open(at: path, create: false)
+    #expect(try store.checkpoints().count == 4)
+    #expect(try store.verify().isClean)
+  }
+
+  @Test(.timeLimit(.minutes(1)))
   func `a collect leaves alone what another process is writing`() throws {
     let fixture = try StoreFixture()
     let holder = try StoreProcess(["hold", fixture.path, "held"])

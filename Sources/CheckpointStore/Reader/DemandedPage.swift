@@ -42,7 +42,7 @@ extension Checkpoint {
     var reader = FieldReader(bytes, from: 8)
     guard bytes.count == Int(size), Array(bytes[0..<8]) == Checkpoint.magic,
       tail.nextHash() == (try Digester().hash(Array(bytes.dropLast(32)))),
-      let count = reader.next(UInt64.self), count * 8 + 48 == size
+      let count = reader.next(UInt64.self), size % 8 == 0, count == (size - 48) / 8
     else { throw damage }
     var order: [DemandedPage] = []
     order.reserveCapacity(Int(count))

@@ -46,32 +46,40 @@ extension Checkpoint {
   private func writeImage(_ path: String, _ block: Int) throws(StoreError) {
     let image = try File.open(path, O_RDWR | O_CREAT | O_TRUNC, doing: "making a flat image")
     try image.truncate(to: blocks[block].byteCount)
+    let pages = Int(blocks[block].byteCount / UInt64(storePageSize))
+    try inParallel(pages, step: 4096) { (part) throws(StoreError) in
+      try self.writeImage(image, block, part)
+    }
+  }
+
+  private func writeImage(
+    _ image: File, _ block: Int, _ part: Range<Int>
+  ) throws(StoreError) {
     let buffer = PageBuffer(pageCount: 64)
     // Pages that lie behind each other go out in one write.
-    var start: UInt64 = 0
+    var start = 0
     var held = 0
     func flush() throws(StoreError) {
       guard held > 0 else { return }
       try buffer.withBytes(0..<held * storePageSize) { (bytes) throws(StoreError) in
-        try image.write(bytes, at: start * UInt64(storePageSize))
+        try image.write(bytes, at: UInt64(start * storePageSize))
       }
       held = 0
     }
-    try manifest.forEachPage(
-      block: block,
-      { (page, reference) throws(StoreError) in
-        guard reference != .zero else { return }
-        if held == buffer.pageCount || page != start + UInt64(held) { try flush() }
-        if held == 0 { start = page }
-        do throws(StoreError) {
-          try buffer.withMutableBytes(held * storePageSize..<(held + 1) * storePageSize) {
-            (bytes) throws(StoreError) in try store.source.read(reference, into: &bytes)
-          }
-        } catch {
-          throw named(error, block: block, page: page)
+    for page in part {
+      let reference = try manifest.reference(block: block, page: UInt64(page))
+      if reference == .zero { continue }
+      if held == buffer.pageCount || page != start + held { try flush() }
+      if held == 0 { start = page }
+      do throws(StoreError) {
+        try buffer.withMutableBytes(held * storePageSize..<(held + 1) * storePageSize) {
+          (bytes) throws(StoreError) in try store.source.read(reference, into: &bytes)
         }
-        held += 1
-      }, failed: { (error) throws(StoreError) in throw error })
+      } catch {
+        throw named(error, block: block, page: UInt64(page))
+      }
+      held += 1
+    }
     try flush()
   }
 }
