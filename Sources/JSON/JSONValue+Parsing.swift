@@ -35,7 +35,7 @@ extension JSONValue {
   ///   - limits: how long, deep and rich the text may be.
   /// - Throws: ``JSONError`` with the byte offset of the problem.
   public init(parsing text: String, limits: JSONLimits = .standard) throws(JSONError) {
-    try self.init(parsing: Array(text.utf8), limits: limits)
+    self = try JSONValue(parsing: Array(text.utf8), limits: limits)
   }
 }
 

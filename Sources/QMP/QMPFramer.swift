@@ -7,6 +7,10 @@ public import JSON
 public struct QMPFramer: Sendable {
   /// The longest message accepted, in bytes.
   public let messageByteLimit: Int
+  /// The most values in a message: a small text can hold many, and each takes memory.
+  ///
+  /// QEMU's schema has some ten thousand.
+  private static let valueLimit = 1 << 20
   private var message: [UInt8] = []
   private var depth = 0
   private var isInString = false
@@ -87,7 +91,8 @@ public struct QMPFramer: Sendable {
   private mutating func parsed() throws(QMPViolation) -> JSONValue {
     defer { message.removeAll(keepingCapacity: message.capacity <= 64 << 10) }
     do throws(JSONError) {
-      return try JSONValue(parsing: message, limits: JSONLimits(byteCount: messageByteLimit))
+      let limits = JSONLimits(byteCount: messageByteLimit, valueCount: Self.valueLimit)
+      return try JSONValue(parsing: message, limits: limits)
     } catch {
       throw .notJSON(error)
     }
