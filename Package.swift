@@ -41,7 +41,8 @@ let package = Package(
     .executableTarget(
       name: "godwit",
       dependencies: [
-        "Demonstration", "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON", argumentParser,
+        "Demonstration", "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON",
+        argumentParser,
       ],
       swiftSettings: strict),
 

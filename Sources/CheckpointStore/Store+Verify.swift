@@ -4,7 +4,7 @@ import Glibc
 import Synchronization
 
 extension Store {
-  /// Reads everything that a checkpoint (or every one) needs, and says what is not as it was written.
+  /// Reads all that a checkpoint (or every one) needs, and says what is not as it was written.
   ///
   /// Saves may go on meanwhile; a collect waits.
   ///

@@ -62,8 +62,8 @@ public struct IllegalTransition: Error, Equatable, Sendable, CustomStringConvert
 
   /// A sentence for a person.
   public var description: String {
-    "A migration in state \(from.rawValue) cannot become \(to.rawValue): this is a fault in Godwit; "
-      + "please report it."
+    "A migration in state \(from.rawValue) cannot become \(to.rawValue): this is a fault in "
+      + "Godwit; please report it."
   }
 }
 

@@ -70,7 +70,8 @@ extension MigrationError: CustomStringConvertible {
     case .sourceClosed(let activity, let bytes, let cause):
       "The source closed the connection after \(bytes) bytes, during \(activity)"
         + Self.because(cause)
-        + ": the machine is not whole and was not kept. Ask the source (query-migrate) why it ended."
+        + ": the machine is not whole and was not kept. Ask the source (query-migrate) why it "
+        + "ended."
     case .malformedStream(let bytes, let cause):
       "The migration stream cannot be read, \(bytes) bytes after its beginning: \(cause)"
     case .refused(let reason, let bytes):

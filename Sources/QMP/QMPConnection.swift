@@ -177,8 +177,8 @@ final class QMPConnection: Sendable {
   }
 }
 
-/// Whether a command was sent, given up, or both, in either order: on a busy machine its time can be
-/// over, or its task cancelled, before it is on its way.
+/// Whether a command was sent, given up, or both, in either order: on a busy machine its time can
+/// be over, or its task cancelled, before it is on its way.
 private final class CommandTicket: Sendable {
   private enum State { case unsent, sent(UInt64), givenUp(QMPError) }
 

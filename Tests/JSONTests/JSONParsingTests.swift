@@ -4,17 +4,18 @@ import JSON
 import Testing
 
 @Suite struct JSONParsingTests {
-  @Test(arguments: [
-    ("null", JSONValue.null), ("true", true), (" false ", false), ("0", 0), ("-1", -1),
-    ("9223372036854775807", .integer(.max)), ("9223372036854775808", .unsigned(1 << 63)),
-    ("18446744073709551615", .unsigned(.max)), ("-9223372036854775808", .integer(.min)),
-    ("18446744073709551616", .number(18_446_744_073_709_551_616)),
-    ("-9223372036854775809", .number(-0x1p63)),
-    ("1.5e3", 1500.0), ("1E+2", 100.0), ("2e-1", 0.2), ("\"\"", ""), ("[]", []), ("{}", [:]),
-    ("[1, [2], {\"a\":[]}]", [1, [2], ["a": []]]),
-    (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{C}\n\r\t"),
-    (#""\u0041\u00e9\u20AC\ud83d\ude00 é€😀""#, "Aé€😀 é€😀"),
-  ] as [(String, JSONValue)])
+  @Test(
+    arguments: [
+      ("null", JSONValue.null), ("true", true), (" false ", false), ("0", 0), ("-1", -1),
+      ("9223372036854775807", .integer(.max)), ("9223372036854775808", .unsigned(1 << 63)),
+      ("18446744073709551615", .unsigned(.max)), ("-9223372036854775808", .integer(.min)),
+      ("18446744073709551616", .number(18_446_744_073_709_551_616)),
+      ("-9223372036854775809", .number(-0x1p63)),
+      ("1.5e3", 1500.0), ("1E+2", 100.0), ("2e-1", 0.2), ("\"\"", ""), ("[]", []), ("{}", [:]),
+      ("[1, [2], {\"a\":[]}]", [1, [2], ["a": []]]),
+      (#""\"\\\/\b\f\n\r\t""#, "\"\\/\u{8}\u{C}\n\r\t"),
+      (#""\u0041\u00e9\u20AC\ud83d\ude00 é€😀""#, "Aé€😀 é€😀"),
+    ] as [(String, JSONValue)])
   func `a well formed text is read`(text: String, value: JSONValue) throws {
     #expect(try JSONValue(parsing: text) == value)
     #expect(try JSONValue(parsing: Array(text.utf8).span.bytes) == value)

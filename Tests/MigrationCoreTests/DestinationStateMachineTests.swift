@@ -1,3 +1,5 @@
+// What a destination does about each message, and which it refuses where.
+
 import MigrationCore
 import Testing
 import Wire

@@ -1,3 +1,5 @@
+// The states of a migration, and the steps between them.
+
 import MigrationCore
 import Testing
 

@@ -1,3 +1,5 @@
+// Sets of pages, against a plain set of numbers.
+
 import MigrationCore
 import Testing
 

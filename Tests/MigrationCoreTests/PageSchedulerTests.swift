@@ -1,3 +1,5 @@
+// Which page goes next, whoever asks for what and when.
+
 import MigrationCore
 import Testing
 import Wire

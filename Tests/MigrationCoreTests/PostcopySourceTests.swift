@@ -1,3 +1,5 @@
+// What a postcopy source sends in which order, and how a recovery goes on.
+
 import MigrationCore
 import Testing
 import Wire

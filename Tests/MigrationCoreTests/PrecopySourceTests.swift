@@ -1,3 +1,5 @@
+// What a precopy source sends in which order.
+
 import MigrationCore
 import Testing
 import Wire

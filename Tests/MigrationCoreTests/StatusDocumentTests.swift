@@ -1,3 +1,5 @@
+// The table of states in the documents is that of the code.
+
 import Foundation
 import MigrationCore
 import Testing

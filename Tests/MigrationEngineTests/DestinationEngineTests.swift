@@ -1,3 +1,5 @@
+// The destination engine over a real socket pair, whole streams and broken ones.
+
 import MigrationCore
 import MigrationEngine
 import Simulation

@@ -1,3 +1,5 @@
+// Percentiles of how long requests took.
+
 import Testing
 
 @testable import MigrationEngine

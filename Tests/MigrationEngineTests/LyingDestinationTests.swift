@@ -1,3 +1,5 @@
+// A destination that does not keep to the protocol.
+
 import MigrationCore
 import MigrationEngine
 import Simulation

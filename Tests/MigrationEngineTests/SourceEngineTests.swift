@@ -1,3 +1,5 @@
+// The source engine over a real socket pair, every plan and every way to end it.
+
 import MigrationCore
 import MigrationEngine
 import Simulation

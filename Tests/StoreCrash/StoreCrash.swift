@@ -2,7 +2,7 @@
 //
 //   StoreCrash save STORE NAME SEED PAGES ROUNDS   puts PAGES random pages ROUNDS times, seals
 //   StoreCrash hold STORE NAME                     puts a few pages, says so, waits for its end
-//   StoreCrash verify STORE                        verifies again and again until standard input ends
+//   StoreCrash verify STORE                        verifies again and again until its input ends
 //   StoreCrash collect STORE                       collects once
 
 import CheckpointStore

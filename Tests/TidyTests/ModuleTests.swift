@@ -14,7 +14,8 @@ import Testing
     "QMP": ["JSON", "Transport", "Glibc"],
     "MigrationEngine": ["MigrationCore", "Transport", "Wire", "Glibc"],
     "CheckpointStore": [
-      "JSON", "CLinux", "COpenSSL", "CZstd", "CLZ4", "CZlib", "GRDB", "Glibc", "Foundation",
+      "JSON", "CLinux", "COpenSSL", "CZstd", "CLZ4", "CZlib", "CPageHash", "GRDB", "Glibc",
+      "Foundation",
     ],
     "Endpoints": [
       "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "Transport", "Wire", "JSON",

@@ -66,8 +66,8 @@ extension Catalogue {
       storeID: storeID, tableLength: length, serial: serial, freeCount: free, freeDigest: digest)
   }
 
-  /// The checkpoint in the columns of `selectCheckpoints`; throws unless the row's digest is that of
-  /// its content.
+  /// The checkpoint in the columns of `selectCheckpoints`; throws unless the row's digest is that
+  /// of its content.
   static func checkpoint(from row: Row, _ digester: Digester) throws -> CatalogueRow {
     guard row.count == 15, let decoded = decode(row),
       hash(row[14]) == digester.hash(decoded.canonicalBytes())

@@ -21,7 +21,7 @@ public enum StoreError: Error, Equatable, Sendable, CustomStringConvertible {
   case catalogue(path: String, reason: String)
   /// Another process holds what is needed: the process ids that say so.
   case busy(doing: String, holders: [Int32])
-  /// A caller asked for something the checkpoint does not have: a block, a range, an order of calls.
+  /// A caller asked for what the checkpoint does not have: a block, a range, an order of calls.
   case invalidRequest(String)
 
   /// One sentence: what was being done, to what, what was found, what to do.

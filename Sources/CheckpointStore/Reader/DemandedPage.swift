@@ -58,7 +58,7 @@ extension Checkpoint {
     return order
   }
 
-  /// Keeps the order in which a guest asked for pages, for the next restore; replaces what was kept.
+  /// Keeps the order in which a guest asked for pages for the next restore; replaces the old one.
   ///
   /// - Parameter order: pages of this checkpoint; an offset inside a page stands for its beginning.
   public func recordDemandOrder(_ order: [DemandedPage]) throws(StoreError) {

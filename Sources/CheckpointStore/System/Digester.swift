@@ -1,5 +1,5 @@
-// SHA-256: by OpenSSL, its method fetched once and its context used again; two pages at a time by our
-// own kernel where the processor can, which is worth half as much again.
+// SHA-256: by OpenSSL, its method fetched once and its context used again; two pages at a time by
+// our own kernel where the processor can, which is worth half as much again.
 
 import COpenSSL
 import CPageHash

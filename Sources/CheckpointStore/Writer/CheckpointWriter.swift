@@ -85,7 +85,7 @@ public final class CheckpointWriter {
   /// - Parameters:
   ///   - block: index into the prepared blocks.
   ///   - offset: byte offset in the block, a multiple of 4096.
-  ///   - content: one or more pages: a multiple of 4096 bytes. It is copied before the call returns.
+  ///   - content: one or more pages: a multiple of 4096 bytes. Copied before the call returns.
   public func put(block: Int, offset: UInt64, content: RawSpan) throws(StoreError) {
     let ingest = try prepared()
     let word = try firstWord(block, offset, content.byteCount)

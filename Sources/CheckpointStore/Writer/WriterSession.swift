@@ -7,7 +7,7 @@ import Synchronization
 /// own for what it brings, and slots to find them by.
 final class WriterSession: Sendable {
   let folder: String
-  /// The blocks' words lie behind each other, each block beginning a chunk of 512, as in a manifest.
+  /// The blocks' words lie behind each other, each block beginning a chunk of 512, as in manifests.
   let words: MappedWords
   let entries: PageTable
   /// Reads the session's own pages.

@@ -8,8 +8,8 @@ import Foundation
 /// One LMDB environment with one or two databases.
 ///
 /// By hash only: hash (32 bytes) to location (8); a manifest would hold whole hashes, 32 bytes a
-/// page. With numbers: hash to number (8), and number to the 40-byte entry, so that a manifest holds
-/// numbers of 8 bytes as ours does.
+/// page. With numbers: hash to number (8), and number to the 40-byte entry, so that a manifest
+/// holds numbers of 8 bytes as ours does.
 final class LMDBIndex: PageIndexing {
   let name: String
   private let path: String
