@@ -149,3 +149,39 @@ import Testing
     #expect(try store.verify().isClean)
   }
 }
+
+@Suite struct RepairTests {
+  @Test(arguments: [0, 30, 5000, 9000])
+  func `a damaged catalogue is made anew from the manifests`(offset: Int) throws {
+    let fixture = try StoreFixture()
+    let one = noisePage(1) + textPage(2)
+    let two = noisePage(1) + textPage(3) + zeroPage
+    try fixture.save("one", [("ram", one)])
+    try fixture.save("two", [("ram", two)])
+    try fixture.save("gone", [("ram", noisePage(9))])
+    try fixture.store.delete(["gone"])
+    _ = try fixture.store.collect()
+    let path = try #require(try fixture.files("catalogue.sqlite").first)
+    var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+    for place in offset..<offset + 40 { bytes[place] ^= 0x55 }
+    try bytes.write(to: URL(fileURLWithPath: path))
+    #expect(throws: StoreError.self) {
+      let store = try Store.open(at: fixture.path)
+      _ = try store.beginCheckpoint(named: "x")
+    }
+    let listed = try Store.repairCatalogue(at: fixture.path)
+    #expect(Set(listed.map(\.name)) == ["one", "two"])
+    let store = try Store.open(at: fixture.path)
+    #expect(try store.verify().isClean)
+    for (name, content) in [("one", one), ("two", two)] {
+      var read = [UInt8](repeating: 1, count: content.count)
+      try store.checkpoint(named: name).read(block: 0, offset: 0, into: &read)
+      #expect(read == content)
+    }
+    let writer = try store.beginCheckpoint(named: "next")
+    try writer.prepare(blocks: [CheckpointBlock(name: "ram", byteCount: UInt64(two.count))])
+    try writer.put(block: 0, offset: 0, two)
+    #expect(try writer.seal(CheckpointState()).pagesNew == 0)
+    #expect(try store.verify().isClean)
+  }
+}

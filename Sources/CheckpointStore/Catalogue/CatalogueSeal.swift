@@ -29,7 +29,7 @@ final class CatalogueSeal: Sendable {
 
   private func catalogueDigest() throws(StoreError) -> ContentHash {
     var file = CatalogueSeal.catalogues.withLock { $0[cataloguePath] }
-    if let known = file, try !known.isLinked() { file = nil }
+    if let known = file, try !known.isAt(cataloguePath) { file = nil }
     let open: File
     if let file {
       open = file

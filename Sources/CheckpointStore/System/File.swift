@@ -40,6 +40,15 @@ final class File: Sendable {
   /// Whether the file still has a name.
   func isLinked() throws(StoreError) -> Bool { try status().st_nlink > 0 }
 
+  /// Whether a path leads to this very file.
+  func isAt(_ path: String) throws(StoreError) -> Bool {
+    let own = try status()
+    var other = stat()
+    // SAFETY: the path is a NUL-terminated string, `other` a whole struct stat.
+    guard unsafe stat(path, &other) == 0 else { return false }
+    return own.st_dev == other.st_dev && own.st_ino == other.st_ino
+  }
+
   private func status() throws(StoreError) -> stat {
     var status = stat()
     // SAFETY: `status` is a whole struct stat.
