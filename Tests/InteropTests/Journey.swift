@@ -30,11 +30,11 @@ final class Journey {
   private(set) var memory: MemoryDump?
 
   /// Boots a guest and sees it at work.
-  init(_ configuration: LabConfiguration, in godwit: Godwit? = nil) throws {
-    self.godwit = try godwit ?? Godwit()
+  init(_ configuration: LabConfiguration, readySeconds: Double = 60) throws {
+    godwit = try Godwit()
     self.configuration = configuration
     source = try LabGuest(configuration)
-    try source.waitUntilReady()
+    try source.waitUntilReady(seconds: readySeconds)
     try source.requireHealth()
   }
 

@@ -16,7 +16,7 @@ extension Interop {
       var configuration = LabConfiguration(qemu, machine: "q35", memoryMegabytes: 8192)
       configuration.workload = DemoGuest.commandLine(
         memoryMegabytes: 7936, rate: 4, check: 256, reportMilliseconds: 200)
-      let journey = try Journey(configuration)
+      let journey = try Journey(configuration, readySeconds: 300)
       let saved = try journey.save(.live)
       #expect(saved["ram_bytes"]?.uint64 ?? 0 >= 8 << 30)
       print("saved:", saved)
