@@ -14,9 +14,11 @@ public struct DetachedProcess: Sendable {
   public let pid: Int32
 
   /// Starts `command` (found in PATH) with `arguments`, its input empty and its output appended
-  /// to `logPath`.
+  /// to `logPath`, and `descriptors` under the numbers from 3 on.
+  ///
+  /// The given descriptors' own numbers must lie above those.
   public static func start(
-    _ command: String, arguments: [String], logPath: String
+    _ command: String, arguments: [String], logPath: String, handing descriptors: [Int32] = []
   ) throws(MoveError) -> DetachedProcess {
     // The C types are opaque values that the paired init and destroy calls manage.
     var actions = unsafe posix_spawn_file_actions_t()
@@ -31,6 +33,9 @@ public struct DetachedProcess: Sendable {
     unsafe posix_spawn_file_actions_addopen(
       &actions, 1, logPath, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     unsafe posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    for (index, descriptor) in descriptors.enumerated() {
+      unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, 3 + Int32(index))
+    }
     // Descriptors of the store and of sockets are opened close-on-exec, so none leaks into it.
     unsafe posix_spawnattr_setflags(&attributes, sessionFlag | signalFlags)
     // The task pool's threads block every signal and the command ignores some; a child would

@@ -69,13 +69,22 @@ enum MoveSettings {
       outcome = .failure(error)
     }
     // Not in the caller's task: what was changed is put back after a cancellation too.
-    await Task {
-      do {
-        if client.isConnected { try await settings.putBack() }
-      } catch {
-        note("\(error)")
-      }
-    }.value
+    await Task { await putBack(settings, in: client, note) }.value
     return try outcome.get()
+  }
+
+  /// Puts back what was changed, unless the migration still goes on (a guest that waits for pages):
+  /// its settings are fixed until it ends, and its QEMU may not even answer.
+  private static func putBack(
+    _ settings: MigrationSettings, in client: QMPClient, _ note: @Sendable (String) -> Void
+  ) async {
+    guard let answer = try? await client.execute("query-migrate", timeout: .seconds(2)),
+      MigrationInfo(answer).status.isTerminal
+    else { return }
+    do {
+      try await settings.putBack()
+    } catch {
+      note("\(error)")
+    }
   }
 }

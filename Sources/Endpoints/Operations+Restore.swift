@@ -15,12 +15,18 @@ extension Operations {
   ) async throws -> RestoreResult {
     let checkpoint = try store.checkpoint(named: request.name)
     observer.progress(MoveProgress(phase: .preparing))
-    let client = try await QMPClient.connect(to: request.qmp)
-    defer { client.close() }
-    let destination = try await QEMUDestination(client)
+    let pending = PendingRestores(storePath: store.path)
+    var request = request
+    var destination = try await QEMUDestination.find(request, pending)
+    defer { destination.client.close() }
+    if request.mode == .recover, try await destination.stillWaitsForMachine() {
+      observer.note("The guest had not begun to run: its restore begins anew.")
+      request.mode = .instant
+      destination = try await QEMUDestination(destination.client)
+    }
     let restore = RunningRestore(
-      checkpoint: checkpoint, destination: destination, request: request,
-      pending: PendingRestores(storePath: store.path), observer: observer)
+      checkpoint: checkpoint, destination: destination, request: request, pending: pending,
+      observer: observer)
     return try await restore.run()
   }
 

@@ -93,7 +93,7 @@ struct GuestStart: Sendable {
         request: RestoreRequest(
           name: request.name, qmp: socket,
           mode: request.isEager || image != nil ? .eager : .instant,
-          leavesPaused: line.staysPaused),
+          leavesPaused: line.staysPaused, keeperCommand: request.keeperCommand),
         pending: PendingRestores(storePath: storePath), observer: observer,
         sharedBlock: image == nil ? nil : memory.name)
       return StartedGuest(pid: process.pid, qmp: socket, restore: try await restore.run())

@@ -2,6 +2,7 @@
 
 import Foundation
 import JSON
+import QMP
 
 /// A restore that has begun to run its guest and has not delivered all of its memory.
 ///
@@ -17,6 +18,12 @@ struct PendingRestore: Sendable, Equatable {
   var qmp: String
   /// The QEMU's process.
   var process: ProcessIdentity
+  /// The QEMU's version.
+  var version: QEMUVersion
+  /// Page sizes of its RAM blocks where they are not 4 KiB, by block name.
+  var pageSizes: [String: UInt64]
+  /// Where the keeper of its monitor listens, if there is one.
+  var keeperPath: String?
 }
 
 /// A process that cannot be mistaken for a later one with the same number.
@@ -62,6 +69,13 @@ struct PendingRestores: Sendable {
       "checkpoint": .string(restore.checkpointName), "id": .string(restore.checkpointID),
       "qmp": .string(restore.qmp), "pid": .integer(Int64(restore.process.pid)),
       "started": .init(restore.process.startTicks),
+      "version": .array(
+        [restore.version.major, restore.version.minor, restore.version.micro].map {
+          .integer(Int64($0))
+        }),
+      "page-sizes": .object(
+        restore.pageSizes.sorted { $0.key < $1.key }.map { JSONMember($0.key, .init($0.value)) }),
+      "keeper": restore.keeperPath.map(JSONValue.string) ?? .null,
     ]
     do {
       try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -96,6 +110,16 @@ struct PendingRestores: Sendable {
   /// The pending restore into a process, if there is one.
   func of(_ process: ProcessIdentity) -> PendingRestore? { all().first { $0.process == process } }
 
+  /// The pending restore into the QEMU behind a monitor's address, if there is one.
+  func at(qmp: String) -> PendingRestore? {
+    let wanted = Self.canonical(qmp)
+    return all().first { Self.canonical($0.qmp) == wanted }
+  }
+
+  private static func canonical(_ path: String) -> String {
+    URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+  }
+
   private func file(of process: ProcessIdentity) -> URL {
     folder.appendingPathComponent("\(process.pid)-\(process.startTicks).json")
   }
@@ -105,10 +129,17 @@ struct PendingRestores: Sendable {
       let name = value["checkpoint"]?.string, let id = value["id"]?.string,
       let qmp = value["qmp"]?.string,
       let pid = value["pid"]?.int64.flatMap(Int32.init(exactly:)),
-      let started = value["started"]?.uint64
+      let started = value["started"]?.uint64,
+      let version = value["version"]?.array?.compactMap(\.int), version.count == 3
     else { return nil }
+    let pageSizes = (value["page-sizes"]?.members ?? []).compactMap { member in
+      member.value.uint64.map { (member.name, $0) }
+    }
     return PendingRestore(
       checkpointName: name, checkpointID: id, qmp: qmp,
-      process: ProcessIdentity(pid: pid, startTicks: started))
+      process: ProcessIdentity(pid: pid, startTicks: started),
+      version: QEMUVersion(major: version[0], minor: version[1], micro: version[2]),
+      pageSizes: Dictionary(pageSizes, uniquingKeysWith: { first, _ in first }),
+      keeperPath: value["keeper"]?.string)
   }
 }

@@ -14,8 +14,8 @@ struct QEMUDestination: Sendable {
   let process: ProcessIdentity?
   /// Whether this QEMU can keep running after a failed load, and tell why it failed.
   private let survivesFailure: Bool
-  private let facts: DestinationFacts
-  private let defaultRAM: String?
+  /// What machine it is; nil where it cannot be asked because its main loop may stand still.
+  private let facts: DestinationFacts?
 
   /// Asks the QEMU behind `client` what machine it is.
   init(_ client: QMPClient) async throws {
@@ -29,7 +29,6 @@ struct QEMUDestination: Sendable {
     survivesFailure = try await client.schema().command(
       "migrate-incoming", takes: "exit-on-error")
     process = client.peerProcess.flatMap(ProcessIdentity.init(of:))
-    defaultRAM = machines.first { $0.name == machine }?.defaultRAMIdentifier
     facts = DestinationFacts(
       version: "\(client.version)", architecture: try await client.targetArchitecture(),
       machine: machine, knownMachines: machines.map(\.name),
@@ -37,6 +36,36 @@ struct QEMUDestination: Sendable {
         RAMBlockFact(name: $0.name, usedLength: $0.usedByteCount, maxLength: $0.maximumByteCount)
       },
       pciAddresses: try await Self.pciAddresses(client))
+  }
+
+  /// A QEMU whose guest waits for pages, as it was remembered.
+  init(waiting restore: PendingRestore, _ client: QMPClient) {
+    self.client = client
+    pageSizes = restore.pageSizes
+    process = restore.process
+    survivesFailure = false
+    facts = nil
+  }
+
+  /// Connects to the QEMU of a request.
+  ///
+  /// Where an earlier restore left a keeper, its connection is taken: it holds the monitor, and a
+  /// QEMU whose main loop stands still would not answer a new one. A QEMU whose guest may wait is
+  /// not asked what it is; that was remembered.
+  static func find(
+    _ request: RestoreRequest, _ pending: PendingRestores
+  ) async throws -> QEMUDestination {
+    let waiting = pending.at(qmp: request.qmp)
+    let client: QMPClient
+    if let waiting, let path = waiting.keeperPath,
+      let monitor = MonitorKeeper.takeOver(at: path)
+    {
+      client = try QMPClient.takeOver(monitor, address: request.qmp, version: waiting.version)
+    } else {
+      client = try await QMPClient.connect(to: request.qmp)
+    }
+    guard request.mode == .recover, let waiting else { return try await QEMUDestination(client) }
+    return QEMUDestination(waiting: waiting, client)
   }
 
   private static func pciAddresses(_ client: QMPClient) async throws -> Set<String>? {
@@ -53,19 +82,17 @@ struct QEMUDestination: Sendable {
 
   /// Refuses a QEMU that is not waiting, or that the checkpoint does not fit.
   func check(_ checkpoint: Checkpoint, for mode: RestoreMode) async throws {
-    let migration = try await client.migration()
-    let state = try await client.runState()
-    if mode == .recover {
-      try await waitUntilPaused(migration)
-    } else {
-      guard state.status == "inmigrate", migration.status == .none
-      else {
+    if mode != .recover {
+      let migration = try await client.migration()
+      let state = try await client.runState()
+      guard state.status == "inmigrate", migration.status == .none else {
         throw MoveError(
           .wrongState,
           "The QEMU at \(client.address) does not wait for a machine (it is '\(state.status)'): "
             + "start one with -incoming defer, and use it for one restore.")
       }
     }
+    guard let facts else { return }
     let sentences = Compatibility.mismatches(of: try CheckpointFacts(checkpoint), in: facts)
     guard sentences.isEmpty else {
       throw MoveError(
@@ -73,29 +100,6 @@ struct QEMUDestination: Sendable {
         "Checkpoint '\(checkpoint.info.name)' does not fit the QEMU at \(client.address). "
           + sentences.joined(separator: " "))
     }
-  }
-
-  /// A QEMU notices a lost connection within moments; one that still believes in it is told.
-  private func waitUntilPaused(_ first: MigrationInfo) async throws {
-    var migration = first
-    for attempt in 0..<100 {
-      switch migration.status {
-      case .postcopyPaused: return
-      case .postcopyActive, .postcopyRecover:
-        if attempt == 20 { try? await client.migratePause() }
-        try await Task.sleep(for: .milliseconds(50))
-        migration = try await client.migration()
-      default:
-        throw MoveError(
-          .wrongState,
-          "The QEMU at \(client.address) does not wait for pages of a broken restore (its "
-            + "migration is '\(migration.status.word)'): there is nothing to recover.")
-      }
-    }
-    throw MoveError(
-      .wrongState,
-      "The QEMU at \(client.address) still has a connection that serves its pages: another "
-        + "restore is going on, or did not end. Wait for it or stop it, then try again.")
   }
 
   /// Runs `body` with QEMU set up to take a machine in this way, and puts back what was changed.
@@ -115,14 +119,10 @@ struct QEMUDestination: Sendable {
   func doNotRunOnArrival() async throws { try await client.stop() }
 
   /// Tells QEMU to take the descriptor it was given as its connection to the source.
-  func connect(for mode: RestoreMode) async throws {
-    switch mode {
-    case .instant, .eager:
-      var arguments = [JSONMember("uri", .string(DescriptorHandover.uri))]
-      if survivesFailure { arguments.append(JSONMember("exit-on-error", false)) }
-      try await client.execute("migrate-incoming", .object(arguments))
-    case .recover: try await client.migrateRecover(from: DescriptorHandover.uri)
-    }
+  func connect() async throws {
+    var arguments = [JSONMember("uri", .string(DescriptorHandover.uri))]
+    if survivesFailure { arguments.append(JSONMember("exit-on-error", false)) }
+    try await client.execute("migrate-incoming", .object(arguments))
   }
 
   /// Waits until QEMU, which has everything, says so itself.
@@ -143,7 +143,10 @@ struct QEMUDestination: Sendable {
 
   /// QEMU's own words on why the machine could not be loaded, if it still answers and has any.
   func failureReason() async -> String? {
-    guard let migration = try? await client.migration() else { return nil }
+    guard
+      let answer = try? await client.execute("query-migrate", timeout: .seconds(2))
+    else { return nil }
+    let migration = MigrationInfo(answer)
     return migration.status == .failed ? migration.errorDescription : nil
   }
 }

@@ -20,15 +20,20 @@ public struct RestoreRequest: Sendable {
   public var mode: RestoreMode
   /// Whether the guest stays paused once its state is loaded (`-S`).
   public var leavesPaused: Bool
+  /// What to run as the keeper of the monitor (`MonitorKeeper`), for `--recover` to work even
+  /// where QEMU's main loop stands still; nil does without.
+  public var keeperCommand: [String]?
 
   /// A request with the defaults of the command line.
   public init(
-    name: String, qmp: String, mode: RestoreMode = .instant, leavesPaused: Bool = false
+    name: String, qmp: String, mode: RestoreMode = .instant, leavesPaused: Bool = false,
+    keeperCommand: [String]? = nil
   ) {
     self.name = name
     self.qmp = qmp
     self.mode = mode
     self.leavesPaused = leavesPaused
+    self.keeperCommand = keeperCommand
   }
 }
 
@@ -63,11 +68,13 @@ public struct StartRequest: Sendable {
   public var qemuCommand: [String]
   /// Where the QMP sockets go; nil makes a fresh private directory.
   public var runDirectory: String?
+  /// As in `RestoreRequest`.
+  public var keeperCommand: [String]?
 
   /// A request with the defaults of the command line.
   public init(
     name: String, count: Int = 1, sharesMemory: Bool = false, isEager: Bool = false,
-    qemuCommand: [String], runDirectory: String? = nil
+    qemuCommand: [String], runDirectory: String? = nil, keeperCommand: [String]? = nil
   ) {
     self.name = name
     self.count = count
@@ -75,6 +82,7 @@ public struct StartRequest: Sendable {
     self.isEager = isEager
     self.qemuCommand = qemuCommand
     self.runDirectory = runDirectory
+    self.keeperCommand = keeperCommand
   }
 }
 

@@ -26,18 +26,29 @@ struct RunningRestore: Sendable {
     try checkWaitingGuest()
     let source = try CheckpointSource(
       checkpoint, pageSizes: destination.pageSizes, omitted: Set(sharedBlock.map { [$0] } ?? []))
-    var pair = try SocketPair()
-    let engine = SourceEngine(
-      channel: try ByteChannel(adopting: pair.take(), peer: "QEMU at \(request.qmp)"),
-      endpoint: source, plan: plan)
-    let handover = DescriptorHandover(pair.take())
-    let running = try await withPendingRecord(of: engine) {
+    let link = try await open()
+    let engine = SourceEngine(channel: link.channel, endpoint: source, plan: plan)
+    let running = try await whileRemembered {
       try await destination.withSettings(for: request.mode, note: observer.note) {
-        try await move(engine, handover)
+        try await move(engine, link.handover)
       }
     }
     keepDemandOrder(engine.report)
     return result(engine.report, running: running, seconds: (ContinuousClock.now - start).inSeconds)
+  }
+
+  /// This process's end of the connection, and QEMU's where it has yet to be given.
+  private func open() async throws -> (channel: ByteChannel, handover: DescriptorHandover?) {
+    if request.mode == .recover {
+      do { return (try await destination.recoveryConnection(), nil) } catch let error as MoveError {
+        // There is nothing to recover, so there is nothing to remember either.
+        if error.code == .wrongState { destination.process.map(pending.remove) }
+        throw error
+      }
+    }
+    var pair = try SocketPair()
+    let channel = try ByteChannel(adopting: pair.take(), peer: "QEMU at \(request.qmp)")
+    return (channel, DescriptorHandover(pair.take()))
   }
 
   private var plan: SourcePlan {
@@ -54,12 +65,14 @@ struct RunningRestore: Sendable {
   /// Hands QEMU its end of the connection and serves the other until all memory is there; returns
   /// the time from the connection to the guest running.
   private func move(
-    _ engine: SourceEngine, _ handover: DescriptorHandover
+    _ engine: SourceEngine, _ handover: DescriptorHandover?
   ) async throws -> Duration? {
     let metadata = CheckpointMetadata(decoding: checkpoint.state.metadata)
     let staysPaused = request.leavesPaused || !metadata.wasRunning
-    if staysPaused && request.mode != .recover { try await destination.doNotRunOnArrival() }
-    try await handover.give(to: destination.client)
+    if let handover {
+      if staysPaused { try await destination.doNotRunOnArrival() }
+      try await handover.give(to: destination.client)
+    }
 
     let connected = ContinuousClock.now
     let watch = RunWatch(destination.client) { [observer] resumed in
@@ -70,11 +83,13 @@ struct RunningRestore: Sendable {
     async let sent = EngineThread.run("godwit-restore", cancel: { engine.cancel() }) {
       try engine.run()
     }
-    do {
-      try await destination.connect(for: request.mode)
-    } catch {
-      engine.cancel()
-      throw error
+    if handover != nil {
+      do {
+        try await destination.connect()
+      } catch {
+        engine.cancel()
+        throw error
+      }
     }
     _ = try await sent
     try await destination.waitUntilCompleted()
@@ -137,33 +152,44 @@ extension RunningRestore {
         + "\(request.qmp) --recover'.")
   }
 
-  /// Runs `body` while a record beside the store says which guest waits for which checkpoint; the
-  /// record outlives this process, and stays where the guest goes on waiting.
-  private func withPendingRecord<Value>(
-    of engine: SourceEngine, _ body: () async throws -> Value
-  ) async throws -> Value {
-    if let process = destination.process, request.mode != .eager {
-      try pending.add(
-        PendingRestore(
-          checkpointName: checkpoint.info.name, checkpointID: checkpoint.info.id,
-          qmp: request.qmp, process: process))
+  /// Runs `body` while a record beside the store says which guest waits for which checkpoint, and
+  /// a keeper has the monitor open; both outlive this process where the guest goes on waiting.
+  private func whileRemembered<Value>(_ body: () async throws -> Value) async throws -> Value {
+    guard let process = destination.process, request.mode != .eager else {
+      do { return try await body() } catch { throw await inQEMUsWords(error) }
     }
+    let keeper = try request.keeperCommand.map {
+      try MonitorKeeper(command: $0, client: destination.client, for: process)
+    }
+    try pending.add(
+      PendingRestore(
+        checkpointName: checkpoint.info.name, checkpointID: checkpoint.info.id, qmp: request.qmp,
+        process: process, version: destination.client.version, pageSizes: destination.pageSizes,
+        keeperPath: keeper?.socketPath))
     do {
       let value = try await body()
-      destination.process.map(pending.remove)
+      pending.remove(process)
+      keeper?.dismiss()
       return value
-    } catch let error as MigrationError where error.isRecoverable {
+    } catch let error as MigrationError where error.isRecoverable || request.mode == .recover {
+      destination.client.leaveOpen()
       throw MoveError(
         Task.isCancelled ? .cancelled : .failed,
         "\(error) The guest at \(request.qmp) keeps what it has and waits for the rest; 'godwit "
           + "restore \(checkpoint.info.name) --qmp \(request.qmp) --recover' carries on.")
     } catch {
-      let reason = await destination.failureReason()
-      if request.mode != .recover { destination.process.map(pending.remove) }
-      throw reason.map {
-        MoveError(
-          .failed, "QEMU could not load checkpoint '\(checkpoint.info.name)': \($0) (\(error))")
-      } ?? error
+      let explained = await inQEMUsWords(error)
+      pending.remove(process)
+      keeper?.dismiss()
+      throw explained
     }
+  }
+
+  /// The error with QEMU's own reason for it, if it still answers and has one.
+  private func inQEMUsWords(_ error: any Error) async -> any Error {
+    guard !Task.isCancelled, let reason = await destination.failureReason() else { return error }
+    return MoveError(
+      .failed,
+      "QEMU could not load checkpoint '\(checkpoint.info.name)': \(reason) (\(error))")
   }
 }

@@ -2,7 +2,7 @@
 // read, so that no task is blocked.
 
 public import JSON
-import Transport
+public import Transport
 
 /// A connection to a QEMU's monitor.
 ///
@@ -71,6 +71,44 @@ public final class QMPClient: Sendable {
   /// Every subscriber gets every event. One that leaves 4096 events unread has its stream ended
   /// rather than a gap in it; streams also end with the connection.
   public func events() -> AsyncStream<QMPEvent> { connection.subscribe() }
+
+  /// Sends a command that overtakes all others and is carried out even while QEMU's main loop
+  /// stands still; QEMU takes few commands so (`migrate-recover`, `migrate-pause`).
+  ///
+  /// Where the monitor does not offer it, the command goes the ordinary way.
+  @discardableResult
+  public func executeOutOfBand(
+    _ command: String, _ arguments: JSONValue = .null, timeout: Duration? = nil
+  ) async throws(QMPError) -> JSONValue {
+    try await connection.execute(
+      command, arguments, passing: nil, timeout, outOfBand: connection.takesOutOfBand
+    ).get()
+  }
+
+  /// A second descriptor for the connection, which keeps it open after this client is gone.
+  public func duplicateDescriptor() throws(TransportError) -> OwnedDescriptor? {
+    try connection.duplicateDescriptor()
+  }
+
+  /// Leaves the connection open for the process that has the duplicate: neither `close()` nor this
+  /// client's end will end the conversation.
+  public func leaveOpen() { connection.leaveOpen() }
+
+  /// Goes on with a conversation that another client, now gone, had negotiated.
+  /// - Parameters:
+  ///   - descriptor: the connection.
+  ///   - address: what messages call it.
+  ///   - version: QEMU's version, as the other client was told.
+  public static func takeOver(
+    _ descriptor: consuming OwnedDescriptor, address: String, version: QEMUVersion
+  ) throws(TransportError) -> QMPClient {
+    let greeting = QMPGreeting(version: version, capabilities: ["oob"])
+    let connection = QMPConnection(address: address)
+    try connection.start(
+      takingOver: ByteChannel(adopting: descriptor, peer: address), greeting)
+    return QMPClient(
+      address: address, target: .unix(path: address), greeting: greeting, connection: connection)
+  }
 
   /// The process number of QEMU, where the monitor is a Unix socket of this host.
   public var peerProcess: Int32? { connection.peerProcess }

@@ -22,16 +22,18 @@ final class QMPConnection: Sendable {
   private let state = Mutex(State())
 
   private struct State {
-    var session = QMPSession()
+    var session = QMPSession(firstIdentifier: QMPConnection.randomIdentifier())
     var channel: ByteChannel?
     var waiters: [UInt64: Waiter] = [:]
     var subscribers: [UInt64: AsyncStream<QMPEvent>.Continuation] = [:]
     var nextSubscriber: UInt64 = 0
     var end: End?
+    var staysOpen = false
   }
 
   private struct Waiter {
     let command: String
+    let isOutOfBand: Bool
     let continuation: CheckedContinuation<Outcome, Never>
   }
 
@@ -40,12 +42,16 @@ final class QMPConnection: Sendable {
 
   init(address: String) { self.address = address }
 
+  /// Where a client's numbers begin; the counts of two clients never meet.
+  private static func randomIdentifier() -> UInt64 { UInt64.random(in: 1..<(1 << 30)) << 32 }
+
   var isOpen: Bool { state.withLock { $0.end == nil } }
 
   // MARK: - Commands
 
   func execute(
-    _ command: String, _ arguments: JSONValue, passing descriptor: Int32?, _ timeout: Duration?
+    _ command: String, _ arguments: JSONValue, passing descriptor: Int32?, _ timeout: Duration?,
+    outOfBand: Bool = false
   ) async -> Outcome {
     let ticket = CommandTicket()
     let timer = timeout.map { timeout in
@@ -57,7 +63,8 @@ final class QMPConnection: Sendable {
     defer { timer?.cancel() }
     return await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        let waiter = Waiter(command: command, continuation: continuation)
+        let waiter = Waiter(
+          command: command, isOutOfBand: outOfBand, continuation: continuation)
         guard let number = send(waiter, arguments, passing: descriptor) else { return }
         if let error = ticket.sent(number) { abandon(number, error) }
       }
@@ -75,7 +82,8 @@ final class QMPConnection: Sendable {
       guard let channel = state.channel,
         state.session.outstandingCount < Self.outstandingLimit
       else { return .failure(.stalled(command: waiter.command, address: address)) }
-      let (number, bytes) = state.session.command(waiter.command, arguments)
+      let (number, bytes) = state.session.command(
+        waiter.command, arguments, outOfBand: waiter.isOutOfBand)
       state.waiters[number] = waiter
       do throws(TransportError) {
         if let descriptor {
@@ -159,6 +167,18 @@ final class QMPConnection: Sendable {
     finish(.closedHere)
   }
 
+  /// Whether commands can overtake others.
+  var takesOutOfBand: Bool { state.withLock { $0.session.takesOutOfBand } }
+
+  /// Lets the conversation outlive this connection, which another process has a duplicate of.
+  func leaveOpen() { state.withLock { $0.staysOpen = true } }
+
+  /// A second descriptor for the connection, for another process to keep.
+  func duplicateDescriptor() throws(TransportError) -> OwnedDescriptor? {
+    let channel = state.withLock { $0.channel }
+    return try channel?.duplicateDescriptor()
+  }
+
   private func finish(_ end: End) {
     let (channel, waiters, subscribers) = state.withLock { state in
       if state.end == nil { state.end = end }
@@ -167,7 +187,9 @@ final class QMPConnection: Sendable {
         state.waiters = [:]
         state.subscribers = [:]
       }
-      return (state.channel, state.waiters, state.subscribers)
+      // Shutting a socket down would end it for its duplicate too.
+      let ended = state.staysOpen ? nil : state.channel
+      return (ended, state.waiters, state.subscribers)
     }
     channel?.shutdownBoth()
     for waiter in waiters.values {
@@ -224,6 +246,18 @@ extension QMPConnection {
     }
   }
 
+  /// Starts the thread that reads a conversation taken over from another process.
+  func start(
+    takingOver channel: ByteChannel, _ greeting: QMPGreeting
+  ) throws(TransportError) {
+    state.withLock {
+      $0.session = QMPSession(
+        takingOver: greeting, firstIdentifier: Self.randomIdentifier())
+      $0.channel = channel
+    }
+    _ = try NamedThread(name: "qmp") { self.readUntilEnd(channel) }
+  }
+
   private func run(
     _ target: MigrationURI, _ timeout: Duration, _ started: @Sendable (Started) -> Void
   ) {
@@ -239,6 +273,10 @@ extension QMPConnection {
         .failure(state.withLock { $0.end.map { self.error(for: $0, Self.connecting) } } ?? error))
       return
     }
+    readUntilEnd(channel)
+  }
+
+  private func readUntilEnd(_ channel: ByteChannel) {
     do throws(QMPError) {
       while true {
         guard try receive(from: channel) != nil else { return finish(.closedByPeer) }

@@ -101,22 +101,29 @@ public struct QMPCommand: Equatable, Sendable {
   public var arguments: JSONValue
   /// Comes back with the answer.
   public var id: JSONValue?
+  /// Whether it overtakes the commands before it, even while QEMU's main loop stands still.
+  public var isOutOfBand: Bool
 
   /// A command.
-  public init(name: String, arguments: JSONValue = .null, id: JSONValue? = nil) {
+  public init(
+    name: String, arguments: JSONValue = .null, id: JSONValue? = nil, isOutOfBand: Bool = false
+  ) {
     self.name = name
     self.arguments = arguments
     self.id = id
+    self.isOutOfBand = isOutOfBand
   }
 
   /// Reads a client's message; nil where it is no command.
   init?(_ value: JSONValue) {
     guard let name = value["execute"]?.string ?? value["exec-oob"]?.string else { return nil }
-    self.init(name: name, arguments: value["arguments"] ?? .null, id: value["id"])
+    self.init(
+      name: name, arguments: value["arguments"] ?? .null, id: value["id"],
+      isOutOfBand: value["execute"] == nil)
   }
 
   var json: JSONValue {
-    var members = [JSONMember("execute", .string(name))]
+    var members = [JSONMember(isOutOfBand ? "exec-oob" : "execute", .string(name))]
     // Where there are none, QEMU takes an empty object but not null.
     if !arguments.isNull { members.append(JSONMember("arguments", arguments)) }
     if let id { members.append(JSONMember("id", id)) }

@@ -47,17 +47,41 @@ public struct QMPSession: Sendable {
   public private(set) var state = State.awaitingGreeting
   private var framer: QMPFramer
   private var greeting: QMPGreeting?
-  private var nextIdentifier: UInt64 = 1
+  private var nextIdentifier: UInt64
   private var outstanding: Set<UInt64> = []
+  /// Bytes of the first line of a conversation that was taken over; nil once it is past.
+  private var firstLine: [UInt8]?
 
   /// The number under which the session itself acknowledges the greeting.
-  private static let negotiationIdentifier: UInt64 = 0
+  private let negotiationIdentifier: UInt64
 
   /// A session before its first byte.
-  /// - Parameter messageByteLimit: the longest message accepted, in bytes.
-  public init(messageByteLimit: Int = 16 << 20) {
+  /// - Parameters:
+  ///   - firstIdentifier: the number of its first command; those that follow count up. Taken at
+  ///     random, it tells this client's answers from those to an earlier one.
+  ///   - messageByteLimit: the longest message accepted, in bytes.
+  public init(firstIdentifier: UInt64 = 0, messageByteLimit: Int = 16 << 20) {
     framer = QMPFramer(messageByteLimit: messageByteLimit)
+    negotiationIdentifier = firstIdentifier
+    nextIdentifier = firstIdentifier + 1
   }
+
+  /// A session that goes on where another client, now gone, left off: nothing is negotiated, the
+  /// rest of a message that the other had begun to read is passed over, and so are answers to its
+  /// commands.
+  public init(
+    takingOver greeting: QMPGreeting, firstIdentifier: UInt64, messageByteLimit: Int = 16 << 20
+  ) {
+    framer = QMPFramer(messageByteLimit: messageByteLimit)
+    self.greeting = greeting
+    state = .ready
+    firstLine = []
+    negotiationIdentifier = firstIdentifier
+    nextIdentifier = firstIdentifier + 1
+  }
+
+  /// Whether commands can overtake others (`exec-oob`), as the peer agreed.
+  public var takesOutOfBand: Bool { greeting?.capabilities.contains("oob") ?? false }
 
   /// Commands that have no answer yet.
   public var outstandingCount: Int { outstanding.count }
@@ -69,6 +93,7 @@ public struct QMPSession: Sendable {
   /// - Returns: what is to be done, in order; nothing once the peer has broken the protocol.
   public mutating func receive(_ bytes: [UInt8]) -> [Action] {
     if case .broken = state { return [] }
+    let bytes = afterFirstLine(bytes)
     var actions: [Action] = []
     do throws(QMPViolation) {
       // The framer is taken out while it runs: it hands its messages back to the session.
@@ -88,13 +113,14 @@ public struct QMPSession: Sendable {
   /// Prepares a command for sending; the state must be `ready`.
   /// - Returns: the number its reply will have, and the bytes to send.
   public mutating func command(
-    _ name: String, _ arguments: JSONValue = .null
+    _ name: String, _ arguments: JSONValue = .null, outOfBand: Bool = false
   ) -> (identifier: UInt64, bytes: [UInt8]) {
     precondition(state == .ready, "commands follow the negotiation")
     let identifier = nextIdentifier
     nextIdentifier += 1
     outstanding.insert(identifier)
-    let command = QMPCommand(name: name, arguments: arguments, id: JSONValue(identifier))
+    let command = QMPCommand(
+      name: name, arguments: arguments, id: JSONValue(identifier), isOutOfBand: outOfBand)
     return (identifier, QMPMessage.command(command).line)
   }
 
@@ -103,16 +129,21 @@ public struct QMPSession: Sendable {
     case (.awaitingGreeting, .greeting(let greeting)):
       state = .negotiating
       self.greeting = greeting
+      let extras: JSONValue = greeting.capabilities.contains("oob") ? ["enable": ["oob"]] : .null
       let command = QMPCommand(
-        name: "qmp_capabilities", id: JSONValue(Self.negotiationIdentifier))
+        name: "qmp_capabilities", arguments: extras, id: JSONValue(negotiationIdentifier))
       return [.send(QMPMessage.command(command).line)]
     case (.awaitingGreeting, .returned), (.awaitingGreeting, .failed),
       (.awaitingGreeting, .event), (.negotiating, .greeting), (.ready, .greeting):
       throw .greetingOutOfPlace
     case (.broken, _), (_, .command): throw .unknownMessage
     case (_, .event(let event)): return [.event(event)]
+    case (.negotiating, .returned(let id, _)) where isAnswerToAnother(id),
+      (.ready, .returned(let id, _)) where isAnswerToAnother(id),
+      (.ready, .failed(let id, _, _)) where isAnswerToAnother(id):
+      return []
     case (.negotiating, .returned(let id, _)):
-      guard id?.uint64 == Self.negotiationIdentifier, let greeting else { throw .unknownReply }
+      guard id?.uint64 == negotiationIdentifier, let greeting else { throw .unknownReply }
       state = .ready
       return [.ready(greeting)]
     case (.negotiating, .failed(_, _, let description)): throw .complaint(description)
@@ -122,6 +153,29 @@ public struct QMPSession: Sendable {
       let identifier = try answered(id, orComplaint: description)
       return [.reply(identifier, .refused(class: kind, description: description))]
     }
+  }
+
+  /// Whether an answer is to the command of an earlier client.
+  ///
+  /// QEMU sends what it still owes to a client that is gone to the next one; numbers that begin at
+  /// random keep the two apart.
+  private func isAnswerToAnother(_ id: JSONValue?) -> Bool {
+    guard let number = id?.uint64 else { return false }
+    return number != negotiationIdentifier && !outstanding.contains(number)
+  }
+
+  /// What follows the first line of a conversation that was taken over; the line itself too if it
+  /// is a whole message.
+  private mutating func afterFirstLine(_ bytes: [UInt8]) -> [UInt8] {
+    guard let begun = firstLine else { return bytes }
+    let all = begun + bytes
+    guard let end = all.firstIndex(of: 0x0A) else {
+      firstLine = all.count < framer.messageByteLimit ? all : []
+      return []
+    }
+    firstLine = nil
+    let isWhole = (try? QMPMessage(JSONValue(parsing: Array(all[..<end])))) != nil
+    return isWhole ? all : Array(all[(end + 1)...])
   }
 
   private mutating func answered(

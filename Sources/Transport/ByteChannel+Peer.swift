@@ -10,4 +10,9 @@ extension ByteChannel {
     let process = godwit_peer_process(descriptors.input)
     return process > 0 ? process : nil
   }
+
+  /// A second descriptor for the channel's input, close-on-exec; for a socket, for both ways.
+  public func duplicateDescriptor() throws(TransportError) -> OwnedDescriptor {
+    try OwnedDescriptor.duplicate(of: descriptors.input)
+  }
 }

@@ -1,6 +1,7 @@
 // Guests that wait for pages are remembered as long as their QEMU lives, and no longer.
 
 import Foundation
+import QMP
 import Testing
 
 @testable import Endpoints
@@ -10,7 +11,10 @@ import Testing
     .appendingPathComponent("godwit-pending-\(UUID().uuidString)").path
 
   func restore(_ process: ProcessIdentity) -> PendingRestore {
-    PendingRestore(checkpointName: "web", checkpointID: "0123", qmp: "vm.sock", process: process)
+    PendingRestore(
+      checkpointName: "web", checkpointID: "0123", qmp: "vm.sock", process: process,
+      version: QEMUVersion(major: 10, minor: 0, micro: 2), pageSizes: ["m0": 2 << 20],
+      keeperPath: "/tmp/keeper")
   }
 
   @Test func `a pending restore is found by its process until it is removed`() throws {

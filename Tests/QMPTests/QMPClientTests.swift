@@ -159,7 +159,7 @@ import Transport
     let monitor = try FakeMonitor { monitor in
       try monitor.greet()
       _ = try monitor.next()
-      try monitor.say("{\"return\": {}, \"id\": 99}")
+      try monitor.say("{\"return\": {}}")
       monitor.waitForEnd()
     }
     let client = try await QMPClient.connect(to: monitor.path)

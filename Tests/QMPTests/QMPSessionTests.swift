@@ -25,7 +25,9 @@ enum Script {
   @Test func `a conversation goes from greeting to answers`() throws {
     var session = QMPSession()
     #expect(session.state == .awaitingGreeting)
-    let acknowledgement = Array("{\"execute\":\"qmp_capabilities\",\"id\":0}\r\n".utf8)
+    let acknowledgement =
+      Array(
+        #"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]},"id":0}"#.utf8) + [13, 10]
     #expect(session.receive(Array(Script.greeting.utf8)) == [.send(acknowledgement)])
     #expect(session.state == .negotiating)
     let version = QEMUVersion(major: 7, minor: 2, micro: 22, package: "Debian")
@@ -99,10 +101,41 @@ enum Script {
   }
 
   @Test(arguments: [
+    "{\"return\":{},\"id\":9}", "{\"error\":{\"desc\":\"x\"},\"id\":7}",
+    "{\"return\":{},\"id\":1}{\"return\":{},\"id\":1}",
+  ])
+  func `what QEMU still owed to an earlier client is passed over`(text: String) throws {
+    var session = try Script.session()
+    let (number, _) = session.command("stop")
+    let actions = session.receive(Array(text.utf8))
+    #expect(actions.count == (text.contains("\"id\":1}") ? 1 : 0))
+    #expect(number == 1)
+    #expect(session.state == .ready)
+  }
+
+  @Test func `a conversation taken over skips the rest of a message that was begun`() {
+    let greeting = QMPGreeting(
+      version: QEMUVersion(major: 10, minor: 0), capabilities: ["oob"])
+    var session = QMPSession(takingOver: greeting, firstIdentifier: 1 << 32)
+    #expect(session.receive(Array("ents\": 3}}\r\n".utf8)).isEmpty)
+    let (number, bytes) = session.command("migrate-recover", outOfBand: true)
+    #expect(String(decoding: bytes, as: UTF8.self).hasPrefix("{\"exec-oob\""))
+    let answer = "{\"return\": {}, \"id\": 12}\r\n{\"return\": {}, \"id\": \(number)}\r\n"
+    #expect(session.receive(Array(answer.utf8)) == [.reply(number, .returned([:]))])
+  }
+
+  @Test func `a conversation taken over between messages loses none`() {
+    let greeting = QMPGreeting(version: QEMUVersion(major: 10, minor: 0), capabilities: [])
+    var session = QMPSession(takingOver: greeting, firstIdentifier: 1 << 32)
+    let (number, _) = session.command("query-status")
+    let answer = Array("{\"return\": {}, \"id\": \(number)}\r\n".utf8)
+    let actions = answer.flatMap { session.receive([$0]) }
+    #expect(actions == [.reply(number, .returned([:]))])
+  }
+
+  @Test(arguments: [
     (Script.greeting, QMPViolation.greetingOutOfPlace),
-    ("{\"return\":{},\"id\":9}", .unknownReply), ("{\"return\":{},\"id\":\"1\"}", .unknownReply),
-    ("{\"return\":{}}", .unknownReply), ("{\"error\":{\"desc\":\"x\"},\"id\":7}", .unknownReply),
-    ("{\"return\":{},\"id\":1}{\"return\":{},\"id\":1}", .unknownReply),
+    ("{\"return\":{},\"id\":\"1\"}", .unknownReply), ("{\"return\":{}}", .unknownReply),
     (
       "{\"error\":{\"class\":\"GenericError\",\"desc\":\"Invalid JSON\"}}",
       .complaint("Invalid JSON")

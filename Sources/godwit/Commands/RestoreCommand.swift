@@ -55,7 +55,9 @@ struct RestoreCommand: GodwitCommand {
 
   func perform(_ console: Console) async throws {
     let mode: RestoreMode = recover ? .recover : eager || paused ? .eager : .instant
-    let request = RestoreRequest(name: name, qmp: qmp, mode: mode, leavesPaused: paused)
+    let request = RestoreRequest(
+      name: name, qmp: qmp, mode: mode, leavesPaused: paused,
+      keeperCommand: KeepMonitorCommand.line)
     let result = try await Operations.restore(
       request, store: try store.open(), observer: console.observer)
     console.result(result.lines, result.jsonMembers)

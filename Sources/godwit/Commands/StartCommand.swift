@@ -65,7 +65,7 @@ struct StartCommand: GodwitCommand {
   func perform(_ console: Console) async throws {
     let request = StartRequest(
       name: name, count: count, sharesMemory: share, isEager: eager, qemuCommand: qemu,
-      runDirectory: runDirectory)
+      runDirectory: runDirectory, keeperCommand: KeepMonitorCommand.line)
     let guests = try await Operations.start(
       request, store: try store.open(), observer: console.observer)
     console.result(
