@@ -69,14 +69,17 @@ struct QEMUSource: Sendable {
     if isOn { return true }
     // It excludes most others, which a save turns off before; only its own refusal counts here.
     let settings = try await MigrationSettings.read(from: client)
+    var isSupported = true
     do {
       try await settings.apply(MoveSettings.capabilities(for: .live, known: capabilities))
-      try await settings.putBack()
-      return true
     } catch QMPError.settingRefused(name, _, _) {
+      isSupported = false
+    } catch {
       try await settings.putBack()
-      return false
+      throw error
     }
+    try await settings.putBack()
+    return isSupported
   }
 
   /// Runs `body` with QEMU set up to send in this way, and puts back what was changed.
