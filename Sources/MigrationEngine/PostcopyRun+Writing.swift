@@ -16,9 +16,10 @@ extension PostcopyRun {
 
   /// Pages that are taken from the scheduler at a time: a request for one of them waits for all.
   private static let groupPageCount = 8
-  /// Bytes in one section while the guest asks for pages, and while it does not.
+  /// Bytes in one section while the guest asks for pages, and while it does not: a requested page
+  /// waits until a section is written, which is until the destination took it.
   private static let busyBatchByteCount = 32 << 10
-  private static let quietBatchByteCount = 256 << 10
+  private static let quietBatchByteCount = 64 << 10
 
   /// Does what the machine says until it says that it is over.
   func write() throws {
