@@ -31,8 +31,8 @@ public struct PrecopySource: Sendable {
   /// A source that has sent nothing.
   ///
   /// With `usesReturnPath`, the destination confirms by SHUT(0) that it loaded the machine;
-  /// without, the source is done once everything is written. Pages are handed out in ranges of at most
-  /// `rangeByteCount` bytes, a multiple of the target page size.
+  /// without, the source is done once everything is written. Pages are handed out in ranges of at
+  /// most `rangeByteCount` bytes, a multiple of the target page size.
   public init(
     blocks: [RAMBlockDescription], omittedBlocks: Set<Int> = [], usesReturnPath: Bool = false,
     rangeByteCount: Int = 512 << 10

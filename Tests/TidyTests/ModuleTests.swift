@@ -50,6 +50,30 @@ import Testing
     #expect(Set(file.imports).isDisjoint(with: ["Glibc", "Foundation", "CLinux"]), "\(file)")
   }
 
+  /// Where unsafe memory and system calls may be touched: folders, and single files.
+  static let unsafePlaces = [
+    "Sources/Transport/", "Sources/CheckpointStore/System/",
+    "Sources/CheckpointStore/Index/PageTable.swift",
+    "Sources/CheckpointStore/Manifest/ManifestWriter.swift",
+    "Sources/CheckpointStore/Packs/PackWriter.swift",
+    "Sources/CheckpointStore/Reader/Checkpoint.swift",
+    "Sources/CheckpointStore/Writer/CheckpointWriter.swift",
+    "Sources/Endpoints/CheckpointSource.swift", "Sources/Endpoints/DetachedProcess.swift",
+    "Sources/Endpoints/DoctorKernel.swift", "Sources/Endpoints/InspectionFingerprint.swift",
+    "Sources/Endpoints/InspectionReader.swift", "Sources/JSON/JSONCursor.swift",
+    "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
+    "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
+    "Sources/Wire/PageInflation.swift", "Sources/Wire/SpanAccess.swift",
+    "Sources/godwit/Output/Terminal.swift",
+  ]
+
+  @Test(arguments: SourceTree.files(below: "Sources"))
+  func `unsafe code stays in the places named for it`(file: SourceFile) {
+    let isAllowed = Self.unsafePlaces.contains { file.path.hasPrefix($0) }
+    let use = file.codeLines.firstIndex { $0.contains(/\bunsafe\b/) }
+    if let use, !isAllowed { Issue.record("\(file):\(use + 1) has unsafe code") }
+  }
+
   @Test(arguments: SourceTree.files(below: "Sources"))
   func `unsafe code says why it is safe`(file: SourceFile) {
     let uses = file.codeLines.contains { $0.contains(/\bunsafe\b/) }
