@@ -11,18 +11,29 @@ struct VerifyCommand: GodwitCommand {
     discussion: """
       Names each damaged place by checkpoint, block and page, and exits with 1 if there is any.
 
+      A store whose catalogue is damaged takes no save until --repair has made the catalogue anew \
+      from the manifests. That may bring back checkpoints deleted since the last 'godwit gc'.
+
       EXAMPLES
         godwit verify
         godwit verify web
+        godwit verify --repair
       """)
 
   @Argument(help: "A checkpoint's name. (default: all of them)", completion: .checkpointName)
   var name: String?
 
+  @Flag(help: "Make a damaged catalogue anew before verifying; the old one is kept beside it.")
+  var repair = false
+
   @OptionGroup var store: StoreOptions
   @OptionGroup var general: GeneralOptions
 
   func perform(_ console: Console) async throws {
+    if repair {
+      let listed = try Store.repairCatalogue(at: store.path)
+      console.note("The catalogue lists \(Units.count(UInt64(listed.count), "checkpoint")) now.")
+    }
     let report = try store.open().verify(name) { console.show("verifying", $0) }
     for damage in report.damages { console.print(damage.description) }
     let unlisted = report.damageCount - UInt64(report.damages.count)
