@@ -12,7 +12,9 @@ tools=$(dirname "$swift")
 for tool in clang ld.lld; do
   [[ -x $tools/$tool ]] || { echo "build.sh: no $tool beside $swift" >&2; exit 1; }
 done
-compiler=$("$tools/clang" --version | head -1)
+# "clang version 21.0.0 (REPOSITORY COMMIT)" to its number and commit; else as it is.
+compiler=$("$tools/clang" --version | head -1 |
+  sed -E 's/^.*version ([0-9.]+)[^ ]* \(.* ([0-9a-f]{12})[0-9a-f]*\)$/clang \1, \2/')
 [[ ${1:-} == --compiler ]] && { echo "$compiler"; exit; }
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
@@ -27,7 +29,7 @@ declare -A flags=(
 cd "$guest"
 for architecture in x86_64 aarch64 mips; do
   objects=()
-  for source in common/library.c common/workload.c "$architecture"/machine.c "$architecture"/start.S; do
+  for source in common/library.c common/workload.c "$architecture"/{machine.c,start.S}; do
     object=$work/$architecture-$(basename "$source").o
     # shellcheck disable=SC2086
     "$tools/clang" ${flags[$architecture]} "${common[@]}" -c "$source" -o "$object"

@@ -6,7 +6,9 @@ enum { UART = 0x09000000, UART_FLAGS = UART + 0x18, UART_FULL = 1 << 5 };
 enum { GIC_DISTRIBUTOR = 0x08000000, GIC_CPU = 0x08010000, TIMER_INTERRUPT = 27 };
 enum { DEVICE_TREE = 0x40000000 };
 
-static inline void store32(uintptr_t address, uint32_t value) { *(volatile uint32_t *)address = value; }
+static inline void store32(uintptr_t address, uint32_t value) {
+    *(volatile uint32_t *)address = value;
+}
 static inline uint32_t load32(uintptr_t address) { return *(volatile uint32_t *)address; }
 
 void console_put(char c) {
@@ -44,7 +46,9 @@ void exception_report(uint64_t syndrome, uint64_t address, uint64_t fault) {
 static uint32_t tree_word(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
-static uint64_t tree_long(const uint8_t *p) { return (uint64_t)tree_word(p) << 32 | tree_word(p + 4); }
+static uint64_t tree_long(const uint8_t *p) {
+    return (uint64_t)tree_word(p) << 32 | tree_word(p + 4);
+}
 
 static int starts_with(const char *text, const char *start) {
     while (*start && *text == *start) text++, start++;

@@ -50,7 +50,8 @@ void print_number(uint64_t value) {
 }
 
 void print_hex(uint64_t value) {
-    for (int shift = 60; shift >= 0; shift -= 4) console_put("0123456789abcdef"[value >> shift & 15]);
+    for (int shift = 60; shift >= 0; shift -= 4)
+        console_put("0123456789abcdef"[value >> shift & 15]);
 }
 
 // The text behind "name=" on the command line, or null.

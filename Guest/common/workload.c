@@ -46,7 +46,9 @@ static uint64_t filler_start(uint32_t page) {
     uint64_t x = ((uint64_t)page + 0x51ed2701) * 0xff51afd7ed558ccdull;
     return (x ^ x >> 29) * 0xc4ceb9fe1a85ec53ull;
 }
-static uint64_t filler_step(uint64_t start) { return start * 0x9fb21c651e98df25ull | 0x4000000040000001ull; }
+static uint64_t filler_step(uint64_t start) {
+    return start * 0x9fb21c651e98df25ull | 0x4000000040000001ull;
+}
 
 static void fill_page(volatile uint64_t *words, uint32_t page) {
     uint64_t x = filler_start(page), step = filler_step(x);
@@ -86,7 +88,8 @@ static void make_pool(struct pool *p, struct machine *m) {
     uint64_t limit = (uint64_t)parameter_number(m->command_line, "memory", 0) << 8;
     uint64_t available = 0;
     for (uint32_t i = 0; i < m->region_count; i++) available += m->regions[i].size / PAGE;
-    uint64_t table = ((limit && limit < available ? limit : available) * 4 + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+    uint64_t entries = limit && limit < available ? limit : available;
+    uint64_t table = (entries * 4 + PAGE - 1) & ~(uint64_t)(PAGE - 1);
     p->machine = m;
     p->filled = parameter_number(m->command_line, "fill", 1) != 0;
     for (uint32_t i = 0; i < m->region_count && !p->generation; i++) {
@@ -113,13 +116,19 @@ struct tally {
     uint64_t milliseconds, written, checked, bad, gap_ticks;
 };
 
+static void print_tenths(uint64_t tenths) {
+    uint64_t whole = divide(tenths, 10);
+    print_number(whole), print("."), print_number(tenths - whole * 10);
+}
+
 static void report(const struct tally *t, uint32_t ticks_per_millisecond) {
-    uint64_t tenths = divide(t->milliseconds, 100), gap = divide(t->gap_ticks * 10, ticks_per_millisecond);
-    print("mem t="), print_number(divide(tenths, 10)), print("."), print_number(tenths - divide(tenths, 10) * 10);
+    uint64_t tenths = divide(t->milliseconds, 100);
+    uint64_t gap = divide(t->gap_ticks * 10, ticks_per_millisecond);
+    print("mem t="), print_tenths(tenths);
     print(" written="), print_number(t->written);
     print(" checked="), print_number(t->checked);
     print(" bad="), print_number(t->bad);
-    print(" gap="), print_number(divide(gap, 10)), print("."), print_number(gap - divide(gap, 10) * 10);
+    print(" gap="), print_tenths(gap);
     print("\n");
 }
 
@@ -150,7 +159,8 @@ _Noreturn void workload(struct machine *m) {
     print(" ticks_per_ms="), print_number(m->ticks_per_millisecond), print("\n");
     make_pool(&pool, m);
     struct quota writes = {parameter_number(m->command_line, "rate", 0) * 256, 0, 0};
-    struct quota checks = {parameter_number(m->command_line, "check", pool.pages / 8 / 256) * 256, 0, 0};
+    uint32_t check = parameter_number(m->command_line, "check", pool.pages / 8 / 256);
+    struct quota checks = {check * 256, 0, 0};
     uint32_t report_interval = parameter_number(m->command_line, "report", 1000);
     if (!checks.per_second) checks.per_second = pool.pages / 8 + 1;
     print("guest pages="), print_number(pool.pages), print("\nMEMGUEST-READY\n");
@@ -162,13 +172,17 @@ _Noreturn void workload(struct machine *m) {
         uint64_t now = clock_ticks();
         if (now - last_turn > tally.gap_ticks) tally.gap_ticks = now - last_turn;
         last_turn = now;
-        for (; now - millisecond >= m->ticks_per_millisecond; millisecond += m->ticks_per_millisecond) {
+        while (now - millisecond >= m->ticks_per_millisecond) {
+            millisecond += m->ticks_per_millisecond;
             tally.milliseconds++, since_report++;
             accrue(&writes), accrue(&checks);
         }
         for (uint32_t n = take(&writes, 64); n; n--, tally.written++) {
-            uint32_t page = random ? (uint32_t)((next_random() >> 32) * pool.pages >> 32) : write_cursor;
-            if (!random && ++write_cursor == pool.pages) write_cursor = 0;
+            uint32_t page = write_cursor;
+            if (random)
+                page = (uint32_t)((next_random() >> 32) * pool.pages >> 32);
+            else if (++write_cursor == pool.pages)
+                write_cursor = 0;
             write_page(&pool, page);
         }
         for (uint32_t n = take(&checks, 64); n; n--, tally.checked++) {

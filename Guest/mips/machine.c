@@ -2,7 +2,9 @@
 // unmapped segment, PC chips at their ISA ports, the processor's own counter as clock.
 #include "../common/guest.h"
 
-static inline volatile uint8_t *isa_port(uint16_t port) { return (volatile uint8_t *)(0xb8000000u + port); }
+static inline volatile uint8_t *isa_port(uint16_t port) {
+    return (volatile uint8_t *)(0xb8000000u + port);
+}
 static inline void out8(uint16_t port, uint8_t value) { *isa_port(port) = value; }
 static inline uint8_t in8(uint16_t port) { return *isa_port(port); }
 
@@ -30,7 +32,8 @@ extern const uint32_t exception_vector[], exception_vector_end[];
 
 static void interrupts_start(void) {
     volatile uint32_t *vector = (volatile uint32_t *)0x80000180;
-    for (const uint32_t *from = exception_vector; from < exception_vector_end; from++) *vector++ = *from;
+    for (const uint32_t *from = exception_vector; from < exception_vector_end; from++)
+        *vector++ = *from;
     __asm__ volatile("mtc0 %0, $11; ehb" ::"r"(count() + tick_period));
     // Status: the timer's interrupt, exceptions at their usual vectors, interrupts on.
     __asm__ volatile("mtc0 %0, $12; ehb" ::"r"(0x8001));

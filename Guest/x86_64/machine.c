@@ -14,7 +14,9 @@ struct memory_map_entry {
 };
 enum { START_INFO_MAGIC = 0x336ec578, MEMORY_USABLE = 1 };
 
-static inline void out8(uint16_t port, uint8_t value) { __asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port)); }
+static inline void out8(uint16_t port, uint8_t value) {
+    __asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port));
+}
 static inline uint8_t in8(uint16_t port) {
     uint8_t value;
     __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
@@ -51,12 +53,19 @@ static struct gate interrupts[256];
 static int has_timer;
 extern char timer_interrupt[], spurious_interrupt[], exception_stubs[];
 
-static volatile uint32_t *apic(uint32_t offset) { return (volatile uint32_t *)(uintptr_t)(APIC + offset); }
+static volatile uint32_t *apic(uint32_t offset) {
+    return (volatile uint32_t *)(uintptr_t)(APIC + offset);
+}
 
 static void set_gate(int vector, const char *code) {
     uint64_t address = (uint64_t)code;
-    interrupts[vector] =
-        (struct gate){(uint16_t)address, 8, 0, 0x8e, (uint16_t)(address >> 16), (uint32_t)(address >> 32), 0};
+    interrupts[vector] = (struct gate){
+        .low = (uint16_t)address,
+        .selector = 8,
+        .type = 0x8e,
+        .middle = (uint16_t)(address >> 16),
+        .high = (uint32_t)(address >> 32),
+    };
 }
 
 static void interrupts_start(void) {
@@ -99,7 +108,8 @@ void idle(void) {
 
 void exception_report(uint64_t vector, uint64_t code, uint64_t address, uint64_t cr2) {
     print("\nMEMGUEST-FAILED exception "), print_number(vector);
-    print(" code "), print_hex(code), print(" at "), print_hex(address), print(" cr2 "), print_hex(cr2), print("\n");
+    print(" code "), print_hex(code), print(" at "), print_hex(address);
+    print(" cr2 "), print_hex(cr2), print("\n");
 }
 
 // Start
@@ -122,7 +132,8 @@ void machine_main(uint64_t start_info_address) {
     const struct memory_map_entry *entry = (const struct memory_map_entry *)info->memory_map;
     for (uint32_t i = 0; info->version && i < info->memory_map_entries; i++, entry++) {
         // The first MiB is full of firmware's leavings.
-        if (entry->type != MEMORY_USABLE || entry->address < MIB || entry->address >= mapped) continue;
+        int is_mapped = entry->address >= MIB && entry->address < mapped;
+        if (entry->type != MEMORY_USABLE || !is_mapped) continue;
         uint64_t room = mapped - entry->address;
         add_region(&machine, entry->address, entry->size < room ? entry->size : room);
     }

@@ -66,7 +66,7 @@ extension Interop {
       try source.waitUntilReady()
       let before = try source.requireHealth()
       try source.migrateDirectly(to: destination, postcopy: postcopy)
-      try destination.requireHealth(continuing: before, checkedPages: 16384)
+      try destination.requireHealth(continuing: before, checkedPages: 8192)
     }
 
     /// QEMU 7.2 under TCG loses writes in a live move by itself, so only newer ones can show that

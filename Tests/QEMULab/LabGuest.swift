@@ -54,7 +54,10 @@ public final class LabGuest {
       qmp = try LabQMP(path: directory + "/lab")
     } catch {
       let said = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+      // A throwing init has no deinit to clean up for it.
       leash.fileHandleForWriting.closeFile()
+      keeper.waitUntilExit()
+      try? FileManager.default.removeItem(atPath: directory)
       throw LabError("\(words.joined(separator: " ")) did not start: \(error) \(said)")
     }
   }
