@@ -1,4 +1,4 @@
-// The process that keeps a monitor open for `--recover`; started by restore and start, not by people.
+// The process that keeps a monitor open for `--recover`; restore and start start it, not people.
 
 import ArgumentParser
 import Endpoints
