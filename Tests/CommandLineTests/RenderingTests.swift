@@ -68,6 +68,9 @@ import Testing
   @Test func `a bar fills with the fraction done`() {
     let bar = Progress(sample).bar(width: 200)
     #expect(bar.hasPrefix("[" + String(repeating: "=", count: 7) + " "))
+    #expect(
+      Progress(sample).bar(width: 80)
+        == "[===         ] 25 %, 1.0 GiB of 4.0 GiB, 310 MiB/s, 12,345 dirty, 9.9 s left")
   }
 
   @Test func `progress beyond the announced size is not more than all`() {

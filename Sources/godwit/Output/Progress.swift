@@ -70,16 +70,15 @@ struct Progress {
   }
 
   /// One line that ends before `width` columns, with a bar where there is room for one.
+  ///
+  /// The bar's length depends on the width alone, so that it does not jump from sample to sample.
   func bar(width: Int) -> String {
-    let details = facts.joined(separator: ", ")
-    guard let fraction else { return String(line.prefix(max(width - 1, 0))) }
-    // Brackets, the space behind them and the column that must stay free.
-    let room = width - details.count - 4
-    guard room >= 8 else { return String(details.prefix(max(width - 1, 0))) }
-    let length = min(room, 30)
+    guard let fraction, width >= 60 else { return String(line.prefix(max(width - 1, 0))) }
+    let length = min(max(width - 68, 8), 30)
     let filled = Int(Double(length) * fraction)
     let bar = String(repeating: "=", count: filled) + String(repeating: " ", count: length - filled)
-    return "[\(bar)] \(details)"
+    let details = facts.joined(separator: ", ").replacing(" pages", with: "")
+    return String("[\(bar)] \(details)".prefix(width - 1))
   }
 
   /// The sample as the members of a line of JSON.
