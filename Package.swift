@@ -87,7 +87,7 @@ let package = Package(
     .executableTarget(
       name: "MoveBench",
       dependencies: [
-        "Endpoints", "CheckpointStore", "QMP", "JSON", "Transport", "DemoGuest",
+        "godwit", "Endpoints", "CheckpointStore", "QMP", "JSON", "Transport", "DemoGuest",
       ],
       path: "Benchmarks/MoveBench", swiftSettings: strict),
 

@@ -1,6 +1,7 @@
 // A restore while it runs: the engine serves pages, QEMU tells when its guest runs.
 
 import CheckpointStore
+import MigrationCore
 import MigrationEngine
 import QMP
 import Transport
@@ -8,9 +9,6 @@ import Wire
 
 /// One restore, from the first check to the last page.
 struct RunningRestore: Sendable {
-  /// The most pages that are remembered as a guest's first demands: 256 MiB of them.
-  static let demandOrderLimit = 1 << 16
-
   let checkpoint: Checkpoint
   let destination: QEMUDestination
   let request: RestoreRequest
@@ -28,12 +26,13 @@ struct RunningRestore: Sendable {
       checkpoint, pageSizes: destination.pageSizes, omitted: Set(sharedBlock.map { [$0] } ?? []))
     let link = try await open()
     let engine = SourceEngine(channel: link.channel, endpoint: source, plan: plan)
+    // A restore that breaks has learnt something too.
+    defer { keepDemandOrder(source, engine.report) }
     let running = try await whileRemembered {
       try await destination.withSettings(for: request.mode, note: observer.note) {
         try await move(engine, link.handover)
       }
     }
-    keepDemandOrder(engine.report)
     return result(engine.report, running: running, seconds: (ContinuousClock.now - start).inSeconds)
   }
 
@@ -124,14 +123,14 @@ struct RunningRestore: Sendable {
 
   /// The order in which the guest asked for pages now, behind what was remembered: pages that were
   /// sent ahead this time were not asked for and are still wanted first.
-  private func keepDemandOrder(_ report: SourceReport) {
-    let remembered = checkpoint.demandOrder
-    let known = Set(remembered)
-    let asked = report.demandOrder.map { DemandedPage(block: $0.blockIndex, offset: $0.offset) }
-    let new = asked.filter { !known.contains($0) }
-    guard !new.isEmpty else { return }
+  private func keepDemandOrder(_ source: CheckpointSource, _ report: SourceReport) {
+    let merged = DemandOrder.merged(source.demandOrder, report.demandOrder)
+    guard merged.count > source.demandOrder.count else { return }
     do {
-      try checkpoint.recordDemandOrder(Array((remembered + new).prefix(Self.demandOrderLimit)))
+      try checkpoint.recordDemandOrder(
+        merged.map {
+          DemandedPage(block: $0.blockIndex, offset: $0.offset)
+        })
     } catch {
       observer.note("The next restore will be no faster than this one: \(error)")
     }

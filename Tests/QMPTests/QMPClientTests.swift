@@ -288,7 +288,8 @@ import Transport
       #expect(descriptor != nil)
       #expect(String(decoding: bytes, as: UTF8.self).contains("\"fdname\":\"mig\""))
       if let descriptor { _ = OwnedDescriptor(adopting: descriptor) }
-      try monitor.say("{\"return\": {}, \"id\": 1}")
+      guard case .command(let command) = try QMPMessage(JSONValue(parsing: bytes)) else { return }
+      try monitor.say(.returned(id: command.id, [:]))
       monitor.waitForEnd()
     }
     let client = try await QMPClient.connect(to: monitor.path)
