@@ -1,5 +1,6 @@
 // Starting a QEMU that outlives Godwit.
 
+import CLinux
 import Glibc
 
 /// A process in a session of its own, so that neither Godwit's end nor the terminal's Ctrl-C
@@ -36,7 +37,8 @@ public struct DetachedProcess: Sendable {
     for (index, descriptor) in descriptors.enumerated() {
       unsafe posix_spawn_file_actions_adddup2(&actions, descriptor, 3 + Int32(index))
     }
-    // Descriptors of the store and of sockets are opened close-on-exec, so none leaks into it.
+    // What this process itself inherited, a pipe of its caller's for one, would stay open with it.
+    _ = unsafe godwit_close_from(&actions, 3 + Int32(descriptors.count))
     unsafe posix_spawnattr_setflags(&attributes, sessionFlag | signalFlags)
     // The task pool's threads block every signal and the command ignores some; a child would
     // inherit both and could not be ended but by SIGKILL.
@@ -53,8 +55,9 @@ public struct DetachedProcess: Sendable {
     defer { unsafe pointers.forEach { unsafe free($0) } }
 
     var pid: pid_t = 0
-    // SAFETY: argv is NULL-terminated and lives until the call returns; environ is the process's.
-    let failure = unsafe posix_spawnp(&pid, command, &actions, &attributes, pointers, environ)
+    // SAFETY: argv is NULL-terminated and lives until the call returns; the environment is this
+    // process's own.
+    let failure = unsafe posix_spawnp(&pid, command, &actions, &attributes, pointers, godwit_environment())
     guard failure == 0 else {
       throw MoveError(
         .refused,

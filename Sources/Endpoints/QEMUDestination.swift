@@ -92,6 +92,7 @@ struct QEMUDestination: Sendable {
             + "start one with -incoming defer, and use it for one restore.")
       }
     }
+    if mode == .instant { try await refuseUnservableBackends() }
     guard let facts else { return }
     let sentences = Compatibility.mismatches(of: try CheckpointFacts(checkpoint), in: facts)
     guard sentences.isEmpty else {

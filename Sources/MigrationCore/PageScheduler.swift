@@ -60,6 +60,10 @@ public struct PageScheduler: Sendable {
   public enum Limits {
     /// Requests waiting at one time; a further page is left to the background walk, which sends it.
     public static let queuedRequests = 1 << 16
+    /// Remembered pages, from the first, that bring their neighbours along. The order of a guest
+    /// that went all over its memory is long, and neighbours of all of it would hold up the walk,
+    /// which brought it other pages.
+    public static let rememberedCenters = 512
   }
 
   /// Host pages that were not handed out yet.
@@ -177,7 +181,7 @@ public struct PageScheduler: Sendable {
   /// An earlier guest found it there, sent along with the one it asked for, and so it never asked.
   /// Without these, a second restore has half as many requests as the first; with them, a tenth.
   private mutating func nextNearRemembered() -> ScheduledPage? {
-    while nearHead < demandOrder.count {
+    while nearHead < min(demandOrder.count, Limits.rememberedCenters) {
       let center = demandOrder[nearHead]
       guard !omittedBlocks.contains(center.blockIndex), let page = hostPage(of: center) else {
         nearHead += 1

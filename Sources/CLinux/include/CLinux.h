@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include "Process.h"
 #include "Transport.h"
 #include "Files.h"
 #include "Userfaultfd.h"

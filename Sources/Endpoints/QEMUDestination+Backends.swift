@@ -1,0 +1,40 @@
+// Memory that QEMU cannot fill by postcopy, found before its guest depends on it.
+
+import CLinux
+import JSON
+import QMP
+
+extension QEMUDestination {
+  /// Refuses an instant restore into memory that lies in a file of an ordinary file system.
+  ///
+  /// userfaultfd serves anonymous memory, tmpfs and hugetlbfs. QEMU 10.0 refuses other files when
+  /// postcopy is set up; 7.2 goes ahead and dies at the first page.
+  func refuseUnservableBackends() async throws {
+    for backend in try await client.memoryBackends() {
+      guard let name = backend.identifier, let path = await path(ofBackend: name),
+        let type = Self.fileSystemType(of: path), !Self.servable.contains(type)
+      else { continue }
+      throw MoveError(
+        .refused,
+        "The memory backend '\(name)' of the QEMU at \(client.address) lies in \(path), on a file "
+          + "system whose pages cannot be served while the guest runs (tmpfs and hugetlbfs can "
+          + "be). Use --eager, or put it on tmpfs (memory-backend-memfd, or a file in /dev/shm).")
+    }
+  }
+
+  /// The file behind a memory backend; nil for the kinds that have none.
+  private func path(ofBackend name: String) async -> String? {
+    let property: JSONValue = ["path": .string("/objects/\(name)"), "property": "mem-path"]
+    return try? await client.execute("qom-get", property).string
+  }
+
+  /// TMPFS_MAGIC and HUGETLBFS_MAGIC of <linux/magic.h>.
+  private static let servable: Set<Int64> = [0x0102_1994, 0x9584_58f6]
+
+  /// The kernel's number for the file system that holds `path`; nil where it is not on this host.
+  private static func fileSystemType(of path: String) -> Int64? {
+    // SAFETY: the path is a C string for the call.
+    let type = unsafe godwit_file_system_type(path)
+    return type < 0 ? nil : type
+  }
+}
