@@ -57,7 +57,8 @@ public struct DetachedProcess: Sendable {
     var pid: pid_t = 0
     // SAFETY: argv is NULL-terminated and lives until the call returns; the environment is this
     // process's own.
-    let failure = unsafe posix_spawnp(&pid, command, &actions, &attributes, pointers, godwit_environment())
+    let failure = unsafe posix_spawnp(
+      &pid, command, &actions, &attributes, pointers, godwit_environment())
     guard failure == 0 else {
       throw MoveError(
         .refused,

@@ -60,9 +60,10 @@ public struct PageScheduler: Sendable {
   public enum Limits {
     /// Requests waiting at one time; a further page is left to the background walk, which sends it.
     public static let queuedRequests = 1 << 16
-    /// Remembered pages, from the first, that bring their neighbours along. The order of a guest
-    /// that went all over its memory is long, and neighbours of all of it would hold up the walk,
-    /// which brought it other pages.
+    /// Remembered pages, from the first, that bring their neighbours along.
+    ///
+    /// The order of a guest that went all over its memory is long, and neighbours of all of it
+    /// would hold up the walk, which brought it other pages.
     public static let rememberedCenters = 512
   }
 
