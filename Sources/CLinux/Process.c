@@ -7,7 +7,7 @@
 
 #include "CLinux.h"
 
-int godwit_close_from(posix_spawn_file_actions_t *actions, int first) {
+int godwit_close_from(void *actions, int first) {
   return posix_spawn_file_actions_addclosefrom_np(actions, first);
 }
 

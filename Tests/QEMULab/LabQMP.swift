@@ -11,6 +11,7 @@ public final class LabQMP {
   public private(set) var events: [JSONValue] = []
   private let descriptor: Int32
   private var buffer: [UInt8] = []
+  private var lastIdentifier = 0
 
   /// Connects to a Unix socket, waiting until somebody listens there, and greets.
   public init(path: String, seconds: Double = 10) throws {
@@ -48,7 +49,10 @@ public final class LabQMP {
   /// Sends a command and returns its answer's `return`; QEMU's refusal is thrown as it is.
   @discardableResult
   public func execute(_ command: String, _ arguments: JSONValue? = nil) throws -> JSONValue {
-    var members = [JSONMember("execute", .string(command))]
+    lastIdentifier += 1
+    var members = [
+      JSONMember("execute", .string(command)), JSONMember("id", JSONValue(lastIdentifier)),
+    ]
     if let arguments { members.append(JSONMember("arguments", arguments)) }
     let bytes = JSONValue.object(members).bytes() + [0x0a]
     // Not write: a QEMU that died must fail its test, not end the run by a signal.
@@ -57,6 +61,8 @@ public final class LabQMP {
     }
     while true {
       let message = try message()
+      // The answer to a command that was given up when the monitor said nothing for too long.
+      if let number = message["id"]?.int, number != lastIdentifier { continue }
       if let value = message["return"] { return value }
       if let error = message["error"] {
         throw LabError("\(command): \(error["desc"]?.string ?? "\(error)")")

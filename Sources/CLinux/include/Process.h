@@ -2,10 +2,9 @@
 #ifndef GODWIT_PROCESS_H
 #define GODWIT_PROCESS_H
 
-#include <spawn.h>
-
-// Has the started process close every descriptor from `first` on; 0 or an error number.
-int godwit_close_from(posix_spawn_file_actions_t *actions, int first);
+// Has the started process close every descriptor from `first` on; 0 or an error number. `actions`
+// is a posix_spawn_file_actions_t: <spawn.h> here would clash with Glibc's module.
+int godwit_close_from(void *actions, int first);
 // The kernel's magic number of the file system that holds a path, or -errno.
 long long godwit_file_system_type(const char *path);
 
