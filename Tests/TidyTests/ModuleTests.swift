@@ -61,6 +61,7 @@ import Testing
     "Sources/Endpoints/CheckpointSource.swift", "Sources/Endpoints/DetachedProcess.swift",
     "Sources/Endpoints/DoctorKernel.swift", "Sources/Endpoints/InspectionFingerprint.swift",
     "Sources/Endpoints/InspectionReader.swift", "Sources/Endpoints/MonitorKeeper.swift",
+    "Sources/Endpoints/QEMUDestination+Backends.swift",
     "Sources/JSON/JSONCursor.swift",
     "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
