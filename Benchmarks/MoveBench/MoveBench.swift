@@ -11,7 +11,14 @@ import Foundation
 
 @main
 enum MoveBench {
-  static func main() async throws {
+  static func main() async {
+    do { try await measure() } catch {
+      print("MoveBench: \(error)")
+      exit(1)
+    }
+  }
+
+  private static func measure() async throws {
     let arguments = Array(CommandLine.arguments.dropFirst())
     func value(_ option: String) -> String? {
       arguments.firstIndex(of: option).flatMap { index in

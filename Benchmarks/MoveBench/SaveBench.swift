@@ -27,6 +27,7 @@ struct SaveBench {
       let result = try await Operations.save(
         SaveRequest(qmp: guest.qmp, name: "full", then: .resume, compresses: true), store: store)
       saves.append(result.seconds)
+      try FileManager.default.removeItem(atPath: store.path)
       try await backFromMigration(guest)
     }
     let ratio = Runs.median(saves) / Runs.median(plain)
