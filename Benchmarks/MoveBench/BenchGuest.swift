@@ -13,9 +13,12 @@ final class BenchGuest {
 
   /// Starts a QEMU whose guest fills all of `megabytes`, or that waits for one to come in.
   ///
-  /// - Parameter incoming: QEMU's `-incoming` argument; nil boots the demo guest.
+  /// - Parameters:
+  ///   - rate: how much of it the guest rewrites, anywhere, in MiB a second.
+  ///   - check: how much of it the guest reads and checks, from end to end, in MiB a second.
+  ///   - incoming: QEMU's `-incoming` argument; nil boots the demo guest.
   init(
-    _ bench: BenchContext, megabytes: Int, rate: Int = 0, incoming: String? = nil
+    _ bench: BenchContext, megabytes: Int, rate: Int = 0, check: Int = 16, incoming: String? = nil
   ) throws {
     let name = UUID().uuidString.prefix(8)
     qmp = bench.path("\(name).qmp")
@@ -24,8 +27,8 @@ final class BenchGuest {
       bench.qemu.dropFirst() + [
         "-nodefaults", "-display", "none", "-m", "\(megabytes)M", "-serial", "file:\(serial)",
         "-kernel", bench.path("guest.elf"), "-append",
-        // Checking is cheap beside the move, and keeps the guest honest.
-        DemoGuest.commandLine(rate: rate, pattern: .random, check: 16, reportMilliseconds: 250),
+        DemoGuest.commandLine(
+          rate: rate, pattern: .random, check: check, reportMilliseconds: 250),
         "-qmp", "unix:\(qmp),server=on,wait=off",
       ]
     if let incoming { arguments += ["-incoming", incoming] }
