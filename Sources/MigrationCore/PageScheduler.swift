@@ -180,7 +180,7 @@ public struct PageScheduler: Sendable {
   /// The next page behind a remembered one.
   ///
   /// An earlier guest found it there, sent along with the one it asked for, and so it never asked.
-  /// Without these, a second restore has half as many requests as the first; with them, a tenth.
+  /// Without these, most of a second restore's requests are for such pages.
   private mutating func nextNearRemembered() -> ScheduledPage? {
     while nearHead < min(demandOrder.count, Limits.rememberedCenters) {
       let center = demandOrder[nearHead]
