@@ -41,7 +41,7 @@ let package = Package(
     .executableTarget(
       name: "godwit",
       dependencies: [
-        "Demonstration", "Endpoints", "CheckpointStore", "Transport", "Wire", "JSON",
+        "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Transport", "Wire", "JSON",
         argumentParser,
       ],
       swiftSettings: strict),
@@ -59,6 +59,26 @@ let package = Package(
         "CLinux",
       ],
       swiftSettings: strict),
+
+    // Godwit's own machine, from guest memory and the kernel's interfaces upwards.
+    .target(
+      name: "VMM",
+      dependencies: [
+        "Devices", "DirtyTracking", "Userfault", "KVM", "GuestMemory", "VMState", "QMP",
+        "MigrationEngine", "MigrationCore", "DemoGuest", "Transport", "Wire", "JSON", "CLinux",
+      ],
+      swiftSettings: strict),
+    .target(
+      name: "Devices", dependencies: ["GuestMemory", "VMState", "Transport", "CLinux"],
+      swiftSettings: strict),
+    .target(
+      name: "DirtyTracking",
+      dependencies: ["GuestMemory", "KVM", "Userfault", "Transport", "CLinux"],
+      swiftSettings: strict),
+    .target(name: "VMState", dependencies: ["Wire", "JSON"], swiftSettings: strict),
+    .target(name: "Userfault", dependencies: ["Transport", "CLinux"], swiftSettings: strict),
+    .target(name: "KVM", dependencies: ["Transport", "CLinux"], swiftSettings: strict),
+    .target(name: "GuestMemory", dependencies: ["Transport", "CLinux"], swiftSettings: strict),
 
     // The two engines and the decisions they carry out.
     .target(
@@ -113,6 +133,11 @@ let package = Package(
       name: "store-bench", dependencies: ["CheckpointStore", "COpenSSL"],
       path: "Benchmarks/StoreBench", swiftSettings: strict),
 
+    // What starting a machine costs, in time and memory (`swift run -c release machine-bench`).
+    .executableTarget(
+      name: "machine-bench", dependencies: ["VMM", "DemoGuest"], path: "Benchmarks/MachineBench",
+      swiftSettings: strict),
+
     // Tests, one target per module, and the real thing.
     .target(
       name: "QEMULab", dependencies: ["DemoGuest", "QMP", "JSON"], path: "Tests/QEMULab",
@@ -153,6 +178,33 @@ let package = Package(
       swiftSettings: testing),
     .testTarget(
       name: "CommandLineTests", dependencies: ["godwit", "Endpoints", "Wire", "JSON"],
+      swiftSettings: testing),
+    .testTarget(
+      name: "GuestMemoryTests", dependencies: ["GuestMemory", "Transport", "CLinux"],
+      swiftSettings: testing),
+    .testTarget(
+      name: "KVMTests", dependencies: ["KVM", "Transport", "CLinux"], swiftSettings: testing),
+    .testTarget(
+      name: "UserfaultTests", dependencies: ["Userfault", "Transport", "CLinux"],
+      swiftSettings: testing),
+    .testTarget(
+      name: "DirtyTrackingTests",
+      dependencies: [
+        "DirtyTracking", "GuestMemory", "KVM", "Userfault", "DemoGuest", "Transport", "CLinux",
+      ],
+      swiftSettings: testing),
+    .testTarget(
+      name: "VMStateTests", dependencies: ["VMState", "Wire", "JSON"], swiftSettings: testing),
+    .testTarget(
+      name: "DevicesTests",
+      dependencies: ["Devices", "GuestMemory", "VMState", "Wire", "JSON", "Transport", "CLinux"],
+      swiftSettings: testing),
+    .testTarget(
+      name: "VMMTests",
+      dependencies: [
+        "VMM", "Devices", "DirtyTracking", "KVM", "GuestMemory", "VMState", "QMP", "DemoGuest",
+        "Transport", "Wire", "JSON",
+      ],
       swiftSettings: testing),
     .testTarget(name: "TidyTests", swiftSettings: testing),
     .testTarget(name: "DemoGuestTests", dependencies: ["DemoGuest"], swiftSettings: testing),

@@ -1,0 +1,12 @@
+// How a device asks for attention.
+
+/// A level-triggered interrupt line, wired by the machine to its interrupt controller.
+public struct InterruptLine: Sendable {
+  /// Raises or lowers the line; may be called from any thread.
+  public let set: @Sendable (Bool) -> Void
+
+  /// Creates a line that calls `set` with each level.
+  public init(set: @escaping @Sendable (Bool) -> Void) {
+    self.set = set
+  }
+}
