@@ -75,7 +75,7 @@ let package = Package(
       name: "DirtyTracking",
       dependencies: ["GuestMemory", "KVM", "Userfault", "Transport", "CLinux"],
       swiftSettings: strict),
-    .target(name: "VMState", dependencies: ["Wire", "JSON"], swiftSettings: strict),
+    .target(name: "VMState", dependencies: ["Wire"], swiftSettings: strict),
     .target(name: "Userfault", dependencies: ["Transport", "CLinux"], swiftSettings: strict),
     .target(name: "KVM", dependencies: ["Transport", "CLinux"], swiftSettings: strict),
     .target(name: "GuestMemory", dependencies: ["Transport", "CLinux"], swiftSettings: strict),

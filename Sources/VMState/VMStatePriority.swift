@@ -1,12 +1,24 @@
-// The order in which device states travel.
+// VMStatePriority.swift: which devices' sections come first.
 
-/// The rank of a device's state in a stream: higher ones travel first.
-public enum VMStatePriority: Int, Comparable, Sendable {
-  /// The rank of most devices.
-  case standard = 0
+/// A place in the order in which devices are saved and put back: higher ones first.
+///
+/// Devices of the same priority keep the order in which they were registered.
+public struct VMStatePriority: RawRepresentable, Hashable, Comparable, Sendable {
+  /// The place; any integer.
+  public var rawValue: Int
 
-  /// Whether one rank is the lower.
-  public static func < (left: VMStatePriority, right: VMStatePriority) -> Bool {
-    left.rawValue < right.rawValue
-  }
+  /// The priority of that place.
+  public init(rawValue: Int) { self.rawValue = rawValue }
+
+  /// What processors and devices build upon: clocks, interrupt controllers.
+  public static let platform = VMStatePriority(rawValue: 200)
+  /// Processors.
+  public static let processor = VMStatePriority(rawValue: 100)
+  /// Every other device.
+  public static let device = VMStatePriority(rawValue: 0)
+  /// What describes the whole, and so comes last.
+  public static let last = VMStatePriority(rawValue: -100)
+
+  /// Whether `left` comes after `right`.
+  public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }

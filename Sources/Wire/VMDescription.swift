@@ -12,6 +12,13 @@ public struct VMDescription: Equatable, Sendable {
     public var instanceID: UInt32
     /// The layout of the payload.
     public var layout: Structure
+
+    /// Describes one device's section.
+    public init(name: String, instanceID: UInt32, layout: VMDescription.Structure) {
+      self.name = name
+      self.instanceID = instanceID
+      self.layout = layout
+    }
   }
 
   /// A description of fields in their order on the wire, followed by optional parts.
@@ -24,6 +31,17 @@ public struct VMDescription: Equatable, Sendable {
     public var fields: [Field]
     /// The subsections that are present, in order.
     public var subsections: [Structure]
+
+    /// Describes fields in their order on the wire and the parts that follow them.
+    public init(
+      name: String, version: Int, fields: [VMDescription.Field],
+      subsections: [VMDescription.Structure]
+    ) {
+      self.name = name
+      self.version = version
+      self.fields = fields
+      self.subsections = subsections
+    }
   }
 
   /// One field, or a run of equal ones.
@@ -40,6 +58,21 @@ public struct VMDescription: Equatable, Sendable {
     public var index: UInt64?
     /// The layout within: one for a structure, one for each element of a queue.
     public var layouts: [Structure]
+
+    /// Describes one field, or a run of equal ones.
+    ///
+    /// - Parameter size: in bytes; of the first element where there are several.
+    public init(
+      name: String, type: String, size: UInt64, arrayLength: UInt64? = nil, index: UInt64? = nil,
+      layouts: [VMDescription.Structure] = []
+    ) {
+      self.name = name
+      self.type = type
+      self.size = size
+      self.arrayLength = arrayLength
+      self.index = index
+      self.layouts = layouts
+    }
   }
 
   /// The target page size in bytes, if it is told.

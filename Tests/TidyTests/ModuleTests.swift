@@ -25,7 +25,7 @@ import Testing
     "KVM": ["Transport", "CLinux", "Glibc"],
     "Userfault": ["Transport", "CLinux", "Glibc"],
     "DirtyTracking": ["GuestMemory", "KVM", "Userfault", "Transport", "CLinux", "Glibc"],
-    "VMState": ["Wire", "JSON"],
+    "VMState": ["Wire"],
     "Devices": ["GuestMemory", "VMState", "Transport", "CLinux", "Glibc"],
     "VMM": [
       "Devices", "DirtyTracking", "Userfault", "KVM", "GuestMemory", "VMState", "QMP",

@@ -1,11 +1,12 @@
-// The order of device states.
+// VMStatePriorityTests.swift: the order of device states.
 
 import Testing
 
 @testable import VMState
 
-struct VMStatePriorityTests {
-  @Test func `a rank is not below itself`() {
-    #expect(!(VMStatePriority.standard < .standard))
+@Suite struct VMStatePriorityTests {
+  @Test func `what others build upon comes before them`() {
+    let order: [VMStatePriority] = [.platform, .processor, .device, .last]
+    #expect(order == order.sorted(by: >))
   }
 }
