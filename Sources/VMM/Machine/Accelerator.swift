@@ -1,0 +1,25 @@
+// The interface between a machine and what runs its processors.
+
+/// What runs a machine's processors.
+///
+/// All calls come from one thread at a time: the machine holds a lock around them. No call may be
+/// made from a processor's own thread.
+public protocol Accelerator: AnyObject, Sendable {
+  /// Which one it is.
+  var kind: AcceleratorKind { get }
+
+  /// How many processors it runs.
+  var processorCount: Int { get }
+
+  /// Lets all processors run.
+  func resume()
+
+  /// Stops all processors; when it returns, none runs guest code or touches guest memory.
+  func pause()
+
+  /// Puts all processors into the state that the boot plan asks for; only while paused.
+  func reset(to start: ProcessorStart) throws(MachineError)
+
+  /// Ends the threads of all processors; nothing may be called afterwards.
+  func end()
+}

@@ -1,0 +1,177 @@
+// A machine's life: its run state, the processors that follow it, and those who are told.
+
+import Synchronization
+import Transport
+
+/// A machine's run state with what has to happen when it changes.
+///
+/// Every change is carried out under one lock, by the thread that asks for it; a processor's own
+/// thread posts a ``GuestRequest`` instead, which a thread of the machine takes.
+final class MachineLife: Sendable {
+  private struct State {
+    var run: RunStateMachine
+    var observers: [(Int, @Sendable (MachineEvent) -> Void)] = []
+    var nextObserver = 0
+    var trouble: String?
+  }
+
+  private let state: Mutex<State>
+  private let accelerator: any Accelerator
+  /// The devices with threads of their own, quiet while the machine is stopped.
+  private let quiesce: @Sendable (Bool) -> Void
+  private struct Requests {
+    var queue: [GuestRequest] = []
+    var isOver = false
+  }
+
+  private let requests = Monitor(Requests())
+  private let end = Monitor<MachineEnd?>(nil)
+
+  /// - Parameters:
+  ///   - run: the run state to begin with.
+  ///   - accelerator: what runs the processors, paused.
+  ///   - quiesce: called with true when no processor runs any longer, with false before they run
+  ///     again.
+  init(
+    _ run: RunStateMachine, accelerator: any Accelerator,
+    quiesce: @escaping @Sendable (Bool) -> Void
+  ) {
+    state = Mutex(State(run: run))
+    self.accelerator = accelerator
+    self.quiesce = quiesce
+  }
+
+  /// What the machine is doing.
+  var runState: RunState { state.withLock(\.run.state) }
+
+  /// Whether a machine that waits for its state runs once it has it.
+  var startsAfterIncoming: Bool { state.withLock(\.run.startsAfterIncoming) }
+
+  /// Carries an event out; `during` runs while the processors stand still, if they do.
+  func apply(
+    _ event: RunEvent, during work: () throws(MachineError) -> Void = {}
+  ) throws(MachineError) {
+    let result = state.withLock { state -> Result<Void, MachineError> in
+      do throws(RunStateViolation) {
+        let action = try state.run.on(event)
+        return perform(action, on: &state, during: work)
+      } catch {
+        return .failure(.runState(error))
+      }
+    }
+    try result.get()
+  }
+
+  private func perform(
+    _ action: RunAction, on state: inout State, during work: () throws(MachineError) -> Void
+  ) -> Result<Void, MachineError> {
+    if action == .halt { halt(&state) }
+    let result = Result { () throws(MachineError) in try work() }
+    if action == .run {
+      quiesce(false)
+      // QEMU tells of it before the first instruction.
+      tell(.resumed, &state)
+      accelerator.resume()
+    }
+    return result
+  }
+
+  private func halt(_ state: inout State) {
+    accelerator.pause()
+    quiesce(true)
+    tell(.stopped, &state)
+  }
+
+  /// Does something while no processor runs, whatever the run state, and goes on as before.
+  func whileStopped<Result: Sendable>(
+    _ work: () throws(MachineError) -> Result
+  ) throws(MachineError) -> Result {
+    let result = state.withLock { state -> Swift.Result<Result, MachineError> in
+      let isRunning = state.run.state.isRunning
+      if isRunning {
+        accelerator.pause()
+        quiesce(true)
+      }
+      let result = Swift.Result { () throws(MachineError) in try work() }
+      if isRunning {
+        quiesce(false)
+        accelerator.resume()
+      }
+      return result
+    }
+    return try result.get()
+  }
+
+  // Telling
+
+  /// Calls `observer` with everything that happens from now on, in order, on the thread that
+  /// makes it happen; it must neither block nor call the machine.
+  ///
+  /// - Returns: what ``removeObserver(_:)`` takes.
+  func observe(_ observer: @escaping @Sendable (MachineEvent) -> Void) -> Int {
+    state.withLock { state in
+      state.nextObserver += 1
+      state.observers.append((state.nextObserver, observer))
+      return state.nextObserver
+    }
+  }
+
+  /// Ends an observation.
+  func removeObserver(_ number: Int) {
+    state.withLock { $0.observers.removeAll { $0.0 == number } }
+  }
+
+  /// Tells all observers.
+  func tell(_ event: MachineEvent) {
+    state.withLock { tell(event, &$0) }
+  }
+
+  private func tell(_ event: MachineEvent, _ state: inout State) {
+    for (_, observer) in state.observers { observer(event) }
+  }
+
+  /// What went wrong last, as a sentence; nil where nothing did.
+  var trouble: String? { state.withLock(\.trouble) }
+
+  /// Keeps what went wrong for those who ask.
+  func note(_ sentence: String) {
+    state.withLock { $0.trouble = sentence }
+  }
+
+  // Requests of the guest
+
+  /// Has the machine's own thread carry a guest's request out; from any thread.
+  func post(_ request: GuestRequest) {
+    requests.update { $0.queue.append(request) }
+  }
+
+  /// Waits for the next request of the guest; nil once the machine has ended.
+  func nextRequest() -> GuestRequest? {
+    requests.wait { requests -> GuestRequest?? in
+      if requests.isOver { return .some(nil) }
+      return requests.queue.isEmpty ? nil : requests.queue.removeFirst()
+    }
+  }
+
+  // The end
+
+  /// Ends the machine once; later calls do nothing.
+  func finish(_ reason: MachineEvent.ShutdownReason, byGuest: Bool) {
+    let isFirst = requests.update { requests in
+      defer { requests.isOver = true }
+      return !requests.isOver
+    }
+    guard isFirst else { return }
+    state.withLock { state in
+      if state.run.state.isRunning, (try? state.run.on(.stop)) == .halt { halt(&state) }
+      tell(.shutdown(byGuest: byGuest, reason: reason), &state)
+      accelerator.end()
+    }
+    end.update { $0 = MachineEnd(reason: reason, isByGuest: byGuest) }
+  }
+
+  /// Waits until the machine has ended.
+  func waitUntilEnd() -> MachineEnd {
+    end.wait { $0 }
+  }
+}
