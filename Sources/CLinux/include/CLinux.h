@@ -11,5 +11,6 @@
 #include "Transport.h"
 #include "Files.h"
 #include "Userfaultfd.h"
+#include "KVM.h"
 
 #endif
