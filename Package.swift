@@ -86,6 +86,11 @@ let package = Package(
       swiftSettings: strict),
     .target(name: "MigrationCore", dependencies: ["Wire"], swiftSettings: strict),
 
+    // A machine's memory: blocks, regions, flat view, dirty bitmaps.
+    .target(
+      name: "GuestMemory", dependencies: ["CDirtyBitmap", "CLinux", "Transport"],
+      swiftSettings: strict),
+
     // Pages, manifests, catalogue.
     .target(
       name: "CheckpointStore",
@@ -114,6 +119,7 @@ let package = Package(
     // Header-only C: kernel interfaces that Glibc does not show to Swift, and system libraries.
     .target(name: "CLinux"),
     .target(name: "CPageHash"),
+    .target(name: "CDirtyBitmap"),
     .systemLibrary(
       name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),

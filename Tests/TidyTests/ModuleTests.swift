@@ -11,6 +11,7 @@ import Testing
     "Wire": ["JSON", "CZlib"],
     "MigrationCore": ["Wire"],
     "Transport": ["CLinux", "Glibc"],
+    "GuestMemory": ["CDirtyBitmap", "CLinux", "Transport", "Glibc"],
     "QMP": ["JSON", "Transport", "Glibc"],
     "MigrationEngine": ["MigrationCore", "Transport", "Wire", "Glibc"],
     "CheckpointStore": [
@@ -73,6 +74,10 @@ import Testing
     "Sources/Endpoints/DoctorKernel.swift", "Sources/Endpoints/InspectionFingerprint.swift",
     "Sources/Endpoints/InspectionReader.swift", "Sources/Endpoints/MonitorKeeper.swift",
     "Sources/Endpoints/QEMUDestination+Backends.swift",
+    "Sources/GuestMemory/Dirty/DirtyPiece.swift", "Sources/GuestMemory/Dirty/PieceDirectory.swift",
+    "Sources/GuestMemory/GuestMemoryError.swift", "Sources/GuestMemory/RAM/MemoryMapping.swift",
+    "Sources/GuestMemory/RAM/RAMBlock.swift", "Sources/GuestMemory/RAM/RAMBlock+Access.swift",
+    "Sources/GuestMemory/Regions/SnapshotCell.swift", "Sources/GuestMemory/Scans/PageScan.swift",
     "Sources/JSON/JSONCursor.swift",
     "Sources/KVM/DirtyRing.swift", "Sources/KVM/KernelBytes.swift",
     "Sources/KVM/KernelCall.swift", "Sources/KVM/KVMVirtualMachine+DirtyLog.swift",

@@ -1,0 +1,13 @@
+// Memory as a file, through the call that Glibc's module does not show to Swift.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "Memory.h"
+
+int godwit_memfd(const char *name) {
+  int descriptor = memfd_create(name, MFD_CLOEXEC);
+  return descriptor < 0 ? -errno : descriptor;
+}

@@ -1,0 +1,29 @@
+// What a move of a running machine asks of whatever notices the guest's writes.
+
+/// A source of dirty pages, started and stopped as a whole.
+///
+/// One at a time is in use. Its methods are called by one thread at a time.
+public protocol DirtyLog: AnyObject, Sendable {
+  /// The name it is selected by: `bitmap`, `clear`, `ring`, `write-protect`.
+  var name: String { get }
+
+  /// Why this source and no other was chosen: a clause for logs and queries.
+  var reason: String { get }
+
+  /// Begins to notice writes; every write after this returns is reported by a later `sync`.
+  func start() throws(GuestMemoryError)
+
+  /// Takes what was noticed since the last time into the migration client's bitmap.
+  /// - Returns: how many pages the source reported.
+  @discardableResult
+  func sync() throws(GuestMemoryError) -> Int
+
+  /// Arms tracking again for pages that are about to be read and sent.
+  ///
+  /// Must return before the first of them is read: a write after the reading is then noticed. Does
+  /// nothing where `sync` has armed them already.
+  func willSend(_ range: RAMRange) throws(GuestMemoryError)
+
+  /// Ends tracking; what was noticed and not taken is forgotten.
+  func stop() throws(GuestMemoryError)
+}
