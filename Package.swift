@@ -78,18 +78,15 @@ let package = Package(
     .target(name: "VMState", dependencies: ["Wire"], swiftSettings: strict),
     .target(name: "Userfault", dependencies: ["Transport", "CLinux"], swiftSettings: strict),
     .target(name: "KVM", dependencies: ["Transport", "CLinux"], swiftSettings: strict),
-    .target(name: "GuestMemory", dependencies: ["Transport", "CLinux"], swiftSettings: strict),
+    .target(
+      name: "GuestMemory", dependencies: ["CDirtyBitmap", "Transport", "CLinux"],
+      swiftSettings: strict),
 
     // The two engines and the decisions they carry out.
     .target(
       name: "MigrationEngine", dependencies: ["MigrationCore", "Transport", "Wire"],
       swiftSettings: strict),
     .target(name: "MigrationCore", dependencies: ["Wire"], swiftSettings: strict),
-
-    // A machine's memory: blocks, regions, flat view, dirty bitmaps.
-    .target(
-      name: "GuestMemory", dependencies: ["CDirtyBitmap", "CLinux", "Transport"],
-      swiftSettings: strict),
 
     // Pages, manifests, catalogue.
     .target(

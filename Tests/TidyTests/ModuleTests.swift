@@ -22,7 +22,6 @@ import Testing
       "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "Transport", "Wire", "JSON",
       "CLinux", "DemoGuest", "Glibc", "Foundation",
     ],
-    "GuestMemory": ["Transport", "CLinux", "Glibc"],
     "KVM": ["Transport", "CLinux", "Glibc"],
     "Userfault": ["Transport", "CLinux", "Glibc"],
     "DirtyTracking": ["GuestMemory", "KVM", "Userfault", "Transport", "CLinux", "Glibc"],
