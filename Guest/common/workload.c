@@ -170,6 +170,7 @@ _Noreturn void workload(struct machine *m) {
     uint64_t millisecond = clock_ticks(), last_turn = millisecond;
     for (;;) {
         uint64_t now = clock_ticks();
+        if (now < last_turn) millisecond = last_turn = now;  // moved to a host that began later
         if (now - last_turn > tally.gap_ticks) tally.gap_ticks = now - last_turn;
         last_turn = now;
         while (now - millisecond >= m->ticks_per_millisecond) {

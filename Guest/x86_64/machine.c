@@ -1,5 +1,6 @@
 // The x86 machine (pc, q35, microvm, or anything with a PVH entry): memory map, serial port,
-// clock and idling. Nothing but ports, the TSC and, where it is there, the local APIC.
+// clock and idling. Nothing but ports, the TSC and, where it is there, the local APIC; or, on a
+// machine that emulates what a kernel does, user mode and a page of the machine's.
 #include "../common/guest.h"
 
 // The PVH boot protocol's hvm_start_info and its memory map.
@@ -14,11 +15,23 @@ struct memory_map_entry {
 };
 enum { START_INFO_MAGIC = 0x336ec578, MEMORY_USABLE = 1 };
 
+// The machine's page, where there is one and user mode needs it (the word page=ADDRESS): the
+// serial port's registers from 0 on, and at 16 a word that takes microseconds to rest.
+enum { PAGE_REST = 16, REST_MICROSECONDS = 1000, FIRST_SERIAL = 0x3f8, LAST_SERIAL = 0x3ff };
+static volatile uint8_t *machine_page;
+
+static int is_in_page(uint16_t port) {
+    return machine_page && port >= FIRST_SERIAL && port <= LAST_SERIAL;
+}
 static inline void out8(uint16_t port, uint8_t value) {
-    __asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port));
+    if (is_in_page(port))
+        machine_page[port - FIRST_SERIAL] = value;
+    else
+        __asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port));
 }
 static inline uint8_t in8(uint16_t port) {
     uint8_t value;
+    if (is_in_page(port)) return machine_page[port - FIRST_SERIAL];
     __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
     return value;
 }
@@ -102,6 +115,8 @@ void idle(void) {
     // Between sti and hlt no interrupt is taken, so a tick in between still wakes us.
     if (has_timer)
         __asm__ volatile("sti; hlt; cli" ::: "memory");
+    else if (machine_page)
+        *(volatile uint32_t *)(machine_page + PAGE_REST) = REST_MICROSECONDS;
     else
         __asm__ volatile("pause" ::: "memory");
 }
@@ -112,7 +127,32 @@ void exception_report(uint64_t vector, uint64_t code, uint64_t address, uint64_t
     print(" cr2 "), print_hex(cr2), print("\n");
 }
 
+// User mode
+
+void enter_user_mode(void);
+
+// Where there is no hardware for guests, a kernel's instructions may be emulated one by one, at
+// a thousandth of the speed of a user's. Nothing but emulation takes so long for so little.
+static int is_emulated(void) {
+    enum { TURNS = 64, TICKS_PER_TURN = 1000, TRIES = 8 };
+    uint64_t best = ~0ull;
+    for (int try = 0; try < TRIES; try++) {
+        uint64_t began = clock_ticks();
+        for (volatile int i = 0; i < TURNS; i++) {}
+        uint64_t took = clock_ticks() - began;
+        if (took < best) best = took;
+    }
+    return best > TURNS * TICKS_PER_TURN;
+}
+
 // Start
+
+// Maps memory behind the first 4 GiB, which are mapped already.
+static void map_up_to(uint64_t end) {
+    enum { SHIFT = 21, USABLE = 0x87 };
+    extern uint64_t directories[];
+    for (uint64_t i = 4 * 512; i << SHIFT < end; i++) directories[i] = i << SHIFT | USABLE;
+}
 
 enum { MIB = 1 << 20, COMMAND_LINE_LIMIT = 1024 };
 static const uint64_t mapped = 64ull << 30;
@@ -135,10 +175,18 @@ void machine_main(uint64_t start_info_address) {
         int is_mapped = entry->address >= MIB && entry->address < mapped;
         if (entry->type != MEMORY_USABLE || !is_mapped) continue;
         uint64_t room = mapped - entry->address;
-        add_region(&machine, entry->address, entry->size < room ? entry->size : room);
+        uint64_t size = entry->size < room ? entry->size : room;
+        map_up_to(entry->address + size);
+        add_region(&machine, entry->address, size);
     }
     machine.command_line = command_line;
     machine.ticks_per_millisecond = clock_speed(command_line);
-    timer_start(machine.ticks_per_millisecond);
+    uint32_t page = parameter_number(command_line, "page", 0);
+    if (page && is_emulated()) {
+        machine_page = (volatile uint8_t *)(uintptr_t)page;
+        enter_user_mode();
+    } else {
+        timer_start(machine.ticks_per_millisecond);
+    }
     workload(&machine);
 }

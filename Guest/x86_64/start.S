@@ -1,5 +1,7 @@
 # Entry of the x86 guest: from the PVH entry (32-bit, no paging) to long mode with the first
-# 64 GiB mapped one to one in 2 MiB pages, and the interrupt stubs.
+# 4 GiB mapped one to one in 2 MiB pages, the way down to user mode, and the interrupt stubs.
+# There is room to map 64 GiB; machine.c does so as far as there is memory. All is mapped for
+# user mode too, for the machines where the guest goes there.
 
     .section .note.Xen, "a", @note
     .long 4, 8, 18                  # name size, value size, XEN_ELFNOTE_PHYS32_ENTRY
@@ -15,25 +17,21 @@ start:
     mov %ebx, start_info_address    # the PVH start info, wherever the loader put it
     mov $stack_top, %esp
 
-    mov $directory_pointers + 3, %eax
+    mov $directory_pointers + 7, %eax
     mov %eax, level4
-    mov $directories + 3, %eax      # 64 directories, one GiB each
+    mov $directories + 7, %eax      # 64 directories, one GiB each
     xor %ecx, %ecx
 1:  mov %eax, directory_pointers(, %ecx, 8)
     add $4096, %eax
     inc %ecx
     cmp $64, %ecx
     jne 1b
-    xor %ecx, %ecx                  # 64 * 512 entries of 2 MiB
-2:  mov %ecx, %eax
-    shl $21, %eax
-    or $0x83, %eax                  # present, writable, large
-    mov %eax, directories(, %ecx, 8)
-    mov %ecx, %eax
-    shr $11, %eax
-    mov %eax, directories + 4(, %ecx, 8)
+    xor %ecx, %ecx                  # 4 * 512 entries of 2 MiB
+    mov $0x87, %eax                 # present, writable, for users, large
+2:  mov %eax, directories(, %ecx, 8)
+    add $1 << 21, %eax
     inc %ecx
-    cmp $64 * 512, %ecx
+    cmp $4 * 512, %ecx
     jne 2b
 
     mov %cr4, %eax
@@ -64,6 +62,18 @@ long_mode:
     call machine_main
 3:  hlt
     jmp 3b
+
+# Goes on in user mode with the same stack. SYSEXIT is the one way down that KVM's emulator
+# knows; segments are 32 and 40 behind the selector in the MSR.
+    .global enter_user_mode
+enter_user_mode:
+    mov $0x174, %ecx                # IA32_SYSENTER_CS
+    mov $8, %eax
+    xor %edx, %edx
+    wrmsr
+    pop %rdx                        # where our caller goes on
+    mov %rsp, %rcx
+    sysexitq
 
 # The timer: nothing to do but to have been woken.
     .global timer_interrupt
@@ -119,6 +129,9 @@ gdt:
     .quad 0
     .quad 0x00af9a000000ffff        # 64-bit code
     .quad 0x00cf92000000ffff        # data
+    .quad 0, 0
+    .quad 0x00affa000000ffff        # 64-bit code of user mode
+    .quad 0x00cff2000000ffff        # data of user mode
 gdt_pointer:
     .word gdt_pointer - gdt - 1
     .quad gdt
@@ -127,6 +140,7 @@ gdt_pointer:
     .balign 4096
 level4:             .skip 4096
 directory_pointers: .skip 4096
+    .global directories
 directories:        .skip 64 * 4096
     .skip 16384
 stack_top:
