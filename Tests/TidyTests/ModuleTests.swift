@@ -63,7 +63,7 @@ import Testing
 
   /// Where unsafe memory and system calls may be touched: folders, and single files.
   static let unsafePlaces = [
-    "Sources/Transport/", "Sources/CheckpointStore/System/",
+    "Sources/Transport/", "Sources/CheckpointStore/System/", "Sources/Devices/System/",
     "Sources/CheckpointStore/Index/PageTable.swift",
     "Sources/CheckpointStore/Manifest/ManifestWriter.swift",
     "Sources/CheckpointStore/Packs/PackWriter.swift",

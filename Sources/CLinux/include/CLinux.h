@@ -10,6 +10,7 @@
 #include "Process.h"
 #include "Transport.h"
 #include "Files.h"
+#include "Devices.h"
 #include "Memory.h"
 #include "Userfaultfd.h"
 #include "KVM.h"
