@@ -124,12 +124,16 @@ let package = Package(
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
     // Seeded mutators over the decoders, with a corpus.
+    .target(name: "FuzzFrame", path: "Fuzz/Frame", swiftSettings: strict),
     .executableTarget(
-      name: "fuzz-wire", dependencies: ["Wire", "WireLab"], path: "Fuzz/Wire", exclude: ["Corpus"],
-      swiftSettings: strict),
+      name: "fuzz-wire", dependencies: ["FuzzFrame", "Wire", "WireLab"], path: "Fuzz/Wire",
+      exclude: ["Corpus"], swiftSettings: strict),
     .executableTarget(
-      name: "fuzz-qmp", dependencies: ["QMP", "JSON"], path: "Fuzz/QMP", exclude: ["Corpus"],
-      swiftSettings: strict),
+      name: "fuzz-qmp", dependencies: ["FuzzFrame", "QMP", "JSON"], path: "Fuzz/QMP",
+      exclude: ["Corpus"], swiftSettings: strict),
+    .executableTarget(
+      name: "fuzz-vmstate", dependencies: ["FuzzFrame", "VMState", "VMStateLab", "Wire"],
+      path: "Fuzz/VMState", exclude: ["Corpus"], swiftSettings: strict),
 
     // What the store costs, as ratios (`swift run -c release store-bench`).
     .executableTarget(
@@ -149,7 +153,7 @@ let package = Package(
     .target(
       name: "WireLab", dependencies: ["Wire"], path: "Tests/WireLab", swiftSettings: strict),
     .testTarget(
-      name: "WireTests", dependencies: ["Wire", "WireLab", "JSON", "CZlib"],
+      name: "WireTests", dependencies: ["Wire", "WireLab", "FuzzFrame", "JSON", "CZlib"],
       exclude: ["Fixtures"],
       swiftSettings: testing),
     .testTarget(name: "TransportTests", dependencies: ["Transport"], swiftSettings: testing),
@@ -196,8 +200,12 @@ let package = Package(
         "DirtyTracking", "GuestMemory", "KVM", "Userfault", "DemoGuest", "Transport", "CLinux",
       ],
       swiftSettings: testing),
+    .target(
+      name: "VMStateLab", dependencies: ["VMState", "Wire", "FuzzFrame"], path: "Tests/VMStateLab",
+      swiftSettings: strict),
     .testTarget(
-      name: "VMStateTests", dependencies: ["VMState", "Wire", "JSON"], swiftSettings: testing),
+      name: "VMStateTests", dependencies: ["VMState", "VMStateLab", "Wire", "FuzzFrame"],
+      exclude: ["Fixtures"], swiftSettings: testing),
     .testTarget(
       name: "DevicesTests",
       dependencies: ["Devices", "GuestMemory", "VMState", "Wire", "JSON", "Transport", "CLinux"],

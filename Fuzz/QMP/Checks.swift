@@ -1,21 +1,16 @@
 // Checks.swift: what has to hold for every input.
 
+import FuzzFrame
 import JSON
 import QMP
 
-/// Something that must not be.
-struct Finding: Error, CustomStringConvertible {
-  var description: String
-}
-
-/// How an input is read, and what must come of it.
-enum Checks {
+extension FuzzQMP {
   /// Small enough for damaged inputs to reach.
   static let messageByteLimit = 16 << 10
 
   /// Reads an input in every way that it is meant for.
   static func check(
-    _ kind: Kind, _ input: [UInt8], _ random: inout SplitMix, _ isCanary: Bool
+    _ kind: Kind, _ input: [UInt8], _ random: inout SplitMix, isCanary: Bool
   ) throws {
     switch kind {
     case .opening:

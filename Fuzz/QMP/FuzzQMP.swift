@@ -1,128 +1,37 @@
-// FuzzQMP.swift: the fuzz target of QMP and JSON: what it is told, what it runs, what it says.
+// FuzzQMP.swift: the fuzz target of QMP and JSON.
 
-import Foundation
+import FuzzFrame
 
 /// Feeds damaged conversations to the session and the readers, again and again.
 ///
-///     fuzz-qmp [--runs N] [--seed S] [--first N] [--corpus DIR]   so many damaged inputs
-///     fuzz-qmp FILE…                                             these inputs as they are
-///     fuzz-qmp --canary                                          a fault of its own; has to fail
-///
-/// The inputs follow from the seed and the number of the run alone: a finding is repeated by
-/// `--seed S --first N --runs 1`. Nothing may trap, take longer than a second or hold more memory
-/// than the bound; an input must mean the same however it is split, and what is read must come
-/// back when it is written.
+/// An input must mean the same however it is split, and what is read must come back when it is
+/// written.
 @main
-enum FuzzQMP {
-  /// The longest that one input may take.
-  static let timeLimit = Duration.seconds(1)
-  /// The most memory that the process may ever have held, in MiB.
+enum FuzzQMP: FuzzTarget {
+  /// What reads an input; the extension of its file says so.
+  enum Kind: String, CaseIterable {
+    /// What a monitor sends first.
+    case opening
+    /// What a monitor answers to sixteen commands.
+    case client
+    /// What a client sends.
+    case server
+    /// Any JSON text.
+    case json
+    /// What `info ramblock` prints.
+    case ramblock
+  }
+
+  static let name = "fuzz-qmp"
+  static let file = #filePath
   static let memoryLimit = 256
 
-  static func main() throws {
-    let options = try Options(Array(CommandLine.arguments.dropFirst()))
-    guard options.files.isEmpty else {
-      for path in options.files {
-        let entry = try Corpus.Entry(path: path)
-        var random = options.random(run: 0)
-        try Checks.check(entry.kind, entry.bytes, &random, options.isCanary)
-        print("\(path): \(entry.bytes.count) bytes, no finding")
-      }
-      return
-    }
-    try run(options, Corpus(folder: options.corpus))
-  }
-
-  private static func run(_ options: Options, _ corpus: Corpus) throws {
-    let start = ContinuousClock.now
-    var longest = Duration.zero
-    for run in options.first..<options.first + options.runs {
-      var random = options.random(run: run)
-      let (kind, input) = corpus.damagedInput(&random)
-      let began = ContinuousClock.now
-      do {
-        try Checks.check(kind, input, &random, options.isCanary)
-      } catch {
-        let path = "fuzz-qmp-\(options.seed)-\(run).\(kind.rawValue)"
-        try Data(input).write(to: URL(fileURLWithPath: path))
-        print("run \(run) of seed \(options.seed): \(error)\nkept in \(path)")
-        exit(1)
-      }
-      let took = ContinuousClock.now - began
-      if took > longest { longest = took }
-      guard took <= timeLimit else {
-        print("run \(run) of seed \(options.seed) took \(took), more than \(timeLimit)")
-        exit(1)
-      }
-      if (run + 1) % 100_000 == 0 { print("\(run + 1) runs, longest \(longest)") }
-    }
-    let memory = peakMemory()
-    guard memory <= memoryLimit else {
-      print("held \(memory) MiB, more than \(memoryLimit)")
-      exit(1)
-    }
-    print(
-      "fuzz-qmp: \(options.runs) runs from seed \(options.seed), no finding; "
-        + "\(ContinuousClock.now - start), longest \(longest), peak \(memory) MiB")
-  }
-
-  /// The most memory that the process has held, in MiB.
-  private static func peakMemory() -> Int {
-    var usage = rusage()
-    // SAFETY: the structure is the kernel's own and is filled during the call.
-    guard unsafe getrusage(RUSAGE_SELF.rawValue, &usage) == 0 else { return 0 }
-    return usage.ru_maxrss / 1024
-  }
-}
-
-/// A command line that cannot be understood.
-struct UsageError: Error, CustomStringConvertible {
-  var description: String
-}
-
-/// What the command line says.
-struct Options {
-  var runs = 100_000
-  var seed: UInt64 = 1
-  var first = 0
-  var isCanary = false
-  var files: [String] = []
-  var corpus = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    .appendingPathComponent("Corpus").path
-
-  init(_ arguments: [String]) throws {
-    var rest = arguments[...]
-    func value(_ name: String) throws -> String {
-      guard let text = rest.popFirst() else {
-        throw UsageError(description: "\(name) needs a value")
-      }
-      return text
-    }
-    func number(_ name: String) throws -> Int {
-      let text = try value(name)
-      guard let number = Int(text), number >= 0 else {
-        throw UsageError(description: "\(name) needs a number, not \(text)")
-      }
-      return number
-    }
-    while let argument = rest.popFirst() {
-      switch argument {
-      case "--runs": runs = try number(argument)
-      case "--seed": seed = UInt64(try number(argument))
-      case "--first": first = try number(argument)
-      case "--corpus": corpus = try value(argument)
-      case "--canary": isCanary = true
-      default:
-        guard !argument.hasPrefix("-") else {
-          throw UsageError(description: "there is no option \(argument)")
-        }
-        files.append(argument)
-      }
-    }
-  }
-
-  /// The randomness of one run.
-  func random(run: Int) -> SplitMix {
-    SplitMix(state: seed &* 0x2545_f491_4f6c_dd1d ^ UInt64(run) &* 0x9e37_79b9_7f4a_7c15)
-  }
+  static let tokens: [[UInt8]] =
+    [
+      "{", "}", "[", "]", "\"", "\\", ":", ",", " ", "\r\n", "\0", "-", "0", "1", "e", ".", "1e999",
+      "\\u", "\\ud83d", "\\ude00", "null", "true", "\"id\": 1", "\"id\": 17", "\"id\": null",
+      "\"return\":", "\"error\": {}", "\"event\": \"STOP\"", "\"QMP\": {}", "\"timestamp\": {}",
+      "18446744073709551616", "-9223372036854775809", "0x", "KiB", "[[[[[[[[[[[[[[[[", "{\"a\":",
+      "{\"return\": {}, \"id\": 2}", "é", "\u{10FFFF}", "0xffffffffffffffff", " 0 B ",
+    ].map { Array($0.utf8) } + [[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xEF, 0xBB, 0xBF]]
 }

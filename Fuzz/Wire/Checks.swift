@@ -1,17 +1,13 @@
 // Checks.swift: what has to hold for every input.
 
+import FuzzFrame
 import Wire
 import WireLab
-
-/// Something that must not be.
-struct Finding: Error, CustomStringConvertible {
-  var description: String
-}
 
 extension FuzzWire {
   /// Decodes an input in every way that it is meant for.
   static func check(
-    _ kind: Kind, _ input: [UInt8], _ random: inout SplitMix, _ isCanary: Bool
+    _ kind: Kind, _ input: [UInt8], _ random: inout SplitMix, isCanary: Bool
   ) throws {
     switch kind {
     case .stream, .undescribed, .recovery:

@@ -140,7 +140,7 @@ public struct VMStateDescription<State: Sendable>: Sendable {
     _ state: inout State, _ reader: inout VMStateReader
   ) throws(VMStateError) {
     var seen: Set<String> = []
-    while let header = reader.peekSubsection() {
+    while let header = try reader.peekSubsection(subsections.lazy.map(\.name)) {
       guard let part = subsections.first(where: { $0.name == header.name }) else {
         // What is not named after this structure belongs to the one around, or is no subsection.
         guard header.name.hasPrefix(name + "/") else { return }

@@ -51,15 +51,30 @@ struct VMStateReader: Sendable {
   }
 
   /// The name and version of the subsection that begins here, or `nil` if none does.
-  func peekSubsection() -> (name: String, version: Int, size: Int)? {
-    let start = bytes.startIndex + offset
-    guard remaining >= 2, bytes[start] == VMStateFormat.subsection else { return nil }
-    let length = Int(bytes[start + 1])
-    guard remaining >= 6 + length else { return nil }
-    let text = bytes[start + 2..<start + 2 + length]
+  ///
+  /// The format marks a subsection by its content alone: one byte, and a name. If the section ends
+  /// within what can be nothing but the header of one of `names`, that is an error.
+  func peekSubsection(
+    _ names: some Sequence<String>
+  ) throws(VMStateError) -> (name: String, version: Int, size: Int)? {
+    let rest = bytes.dropFirst(offset)
+    guard rest.first == VMStateFormat.subsection else { return nil }
+    let length = rest.dropFirst().first.map { Int($0) } ?? 0
+    let size = 6 + length
+    guard rest.count >= size else {
+      for name in names where name.utf8.count == length || rest.count == 1 {
+        let header = [VMStateFormat.subsection, UInt8(name.utf8.count)] + Array(name.utf8)
+        guard rest.starts(with: header) || header.starts(with: rest) else { continue }
+        throw error(
+          .truncated, field: name, expected: "the \(header.count + 4) bytes of its header",
+          found: "\(rest.count) before the end of the section")
+      }
+      return nil
+    }
+    let text = rest.dropFirst(2).prefix(length)
     guard let name = String(validating: text, as: UTF8.self) else { return nil }
-    let version = bytes[start + 2 + length..<start + 6 + length].reduce(0) { $0 << 8 | Int($1) }
-    return (name, version, 6 + length)
+    let version = rest.dropFirst(2 + length).prefix(4).reduce(0) { $0 << 8 | Int($1) }
+    return (name, version, size)
   }
 
   /// Goes past bytes that `peekSubsection` has seen.

@@ -1,6 +1,5 @@
 // Seeds.swift: the synthetic part of the corpus: small inputs that touch everything.
 
-import Foundation
 package import Wire
 
 /// Streams of a machine with pages of 1 KiB, two blocks and three devices.
@@ -25,21 +24,16 @@ package enum Seeds {
     "type":"buffer"}]}]}
     """
 
-  package static func write(to folder: String) throws {
-    let seeds: [(String, [UInt8])] = [
+  /// All of them, by the names of their files.
+  package static func all() throws -> [(name: String, bytes: [UInt8])] {
+    let others: [(String, [UInt8])] = [
       ("suppressed.undescribed", try suppressed()),
       ("recovery.recovery", try recovered()),
       ("messages.returnpath", try messages()),
       ("runs.delta", [0, 2, 9, 8, 4, 1, 7, 0x80, 1, 3, 1, 2, 3]),
       ("whole.delta", [0, 0x80, 8] + [UInt8](repeating: 3, count: 1024)),
     ]
-    for (name, bytes) in seeds {
-      try Data(bytes).write(to: URL(fileURLWithPath: folder + "/" + name))
-    }
-    for name in streamNames {
-      let url = URL(fileURLWithPath: folder + "/" + name + ".stream")
-      try Data(try stream(name)).write(to: url)
-    }
+    return others + (try streamNames.map { ($0 + ".stream", try stream($0)) })
   }
 
   private static let streamNames = [

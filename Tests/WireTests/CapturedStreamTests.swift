@@ -1,5 +1,6 @@
 // CapturedStreamTests.swift: what QEMU wrote is understood whole, and written again as it was.
 
+import FuzzFrame
 import Testing
 import WireLab
 

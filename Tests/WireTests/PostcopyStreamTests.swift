@@ -1,5 +1,6 @@
 // PostcopyStreamTests.swift: postcopy, its package, its recovery and its return path.
 
+import FuzzFrame
 import Testing
 import WireLab
 

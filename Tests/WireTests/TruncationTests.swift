@@ -1,5 +1,6 @@
 // TruncationTests.swift: streams that end too early, or were damaged on the way.
 
+import FuzzFrame
 import Testing
 import WireLab
 

@@ -1,5 +1,6 @@
 // XBZRLETests.swift: deltas that are right, wrong, and our own.
 
+import FuzzFrame
 import Testing
 import WireLab
 

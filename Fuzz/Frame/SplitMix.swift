@@ -1,6 +1,6 @@
 // SplitMix.swift: small, fast, seeded randomness.
 
-/// The SplitMix64 generator: every run of a fuzz target has one of its own.
+/// The SplitMix64 generator: every run of a fuzz target, and many a test, has one of its own.
 package struct SplitMix: RandomNumberGenerator {
   package var state: UInt64
 
