@@ -1,6 +1,6 @@
 // Moves measured against their bars: this project beside QEMU in the same run.
 //
-//   MoveBench [--quick] [--folder DIR] [--sizes 256,1024,…]
+//   MoveBench [--quick] [--folder DIR] [--sizes 256,1024,…] [--only save|restore|requests]
 //
 // --quick leaves out the guests of 4 GiB and more. DIR is where the store and the streams go; the
 // default is the temporary directory, so the disk below it takes part in what is measured.
@@ -42,8 +42,12 @@ enum MoveBench {
     let sizes =
       value("--sizes")?.split(separator: ",").compactMap { Int($0) }
       ?? (isQuick ? [256, 1024] : [256, 1024, 4096, 8192])
-    try await SaveBench(context: context).run(&table)
-    try await RestoreBench(context: context).run(&table, megabytes: sizes)
+    let part = value("--only")
+    if part == nil || part == "save" { try await SaveBench(context: context).run(&table) }
+    if part == nil || part == "restore" {
+      try await RestoreBench(context: context).run(&table, megabytes: sizes)
+    }
+    if part == nil || part == "requests" { try await RequestBench(context: context).run(&table) }
     if table.rows.contains(where: { $0.isMet == false }) { exit(1) }
   }
 }

@@ -22,16 +22,13 @@ struct RestoreBench {
       table.add(
         "restore, connection to guest running, \(size) MiB", Runs.spread(instants, "ms"),
         bar: "≤ 10 ms (median of 10)", met: median <= 10)
-      if size == 1024 { try await pageRequests(size, from: store, &table) }
       if size == 4096 { try await againstQEMU(size, from: store, median, &table) }
       try FileManager.default.removeItem(atPath: store.path)
     }
   }
 
-  private func save(
-    _ size: Int, rate: Int = 10, check: Int = 16, into store: Store
-  ) async throws {
-    let guest = try BenchGuest(context, megabytes: size, rate: rate, check: check)
+  private func save(_ size: Int, into store: Store) async throws {
+    let guest = try BenchGuest(context, megabytes: size, rate: 10, check: 16)
     try await guest.waitUntilReady()
     _ = try await Operations.save(
       SaveRequest(qmp: guest.qmp, name: "guest", mode: .paused), store: store)
@@ -65,60 +62,6 @@ struct RestoreBench {
 }
 
 extension RestoreBench {
-  /// How often the guest asks for pages at its first and at its second restore, and how long a
-  /// request takes.
-  private func pageRequests(
-    _ size: Int, from store: Store, _ table: inout BenchTable
-  ) async throws {
-    try await secondRestore(size, rate: 10, check: 16, "hurried", &table)
-    let fresh = try await secondRestore(size, rate: 2, check: 4, "calm", &table)
-    let guest = try BenchGuest(context, megabytes: size, incoming: "defer")
-    try await guest.monitor().close()
-    let peak = try ChildProcess.peakMegabytes(
-      ["restore", "guest", "--qmp", guest.qmp, "--store", fresh.path])
-    table.add(
-      "memory of godwit, restoring \(size) MiB", "\(peak) MiB", bar: "≤ 200 MiB", met: peak <= 200)
-    try FileManager.default.removeItem(atPath: fresh.path)
-  }
-
-  /// Restores a guest twice from a store that knows nothing of it at first.
-  ///
-  /// The more cold memory a guest goes over in a second, the more it asks for that the first
-  /// restore brought it unasked.
-  @discardableResult
-  private func secondRestore(
-    _ size: Int, rate: Int, check: Int, _ mood: String, _ table: inout BenchTable
-  ) async throws -> Store {
-    let store = try Store.open(at: context.path("\(mood)-\(size)"))
-    try await save(size, rate: rate, check: check, into: store)
-    let first = try await whole(size, from: store)
-    let second = try await whole(size, from: store)
-    let guest = "\(mood) guest (\(rate + check) MiB/s)"
-    if let latency = first.requestMicroseconds {
-      table.add(
-        "page request, read to written: p50 / p99, \(guest)",
-        String(format: "%.0f µs / %.0f µs", latency.p50, latency.p99), bar: "≤ 100 µs / ≤ 1 ms",
-        met: latency.p50 <= 100 && latency.p99 <= 1000)
-    }
-    let fewer = 1 - Double(second.pageRequests) / Double(first.pageRequests)
-    table.add(
-      "second restore: fewer page requests, \(guest)",
-      String(
-        format: "%.0f %% fewer (%d, then %d)", fewer * 100, Int(first.pageRequests),
-        Int(second.pageRequests)), bar: "≥ 80 % fewer",
-      met: fewer >= 0.8)
-    return store
-  }
-
-  private func whole(_ size: Int, from store: Store) async throws -> RestoreResult {
-    let guest = try BenchGuest(context, megabytes: size, incoming: "defer")
-    try await guest.monitor().close()
-    let result = try await Operations.restore(
-      RestoreRequest(name: "guest", qmp: guest.qmp), store: store)
-    try await guest.check(reports: 4)
-    return result
-  }
-
   /// The same guest loaded by QEMU itself from a file of its own making.
   private func againstQEMU(
     _ size: Int, from store: Store, _ median: Double, _ table: inout BenchTable

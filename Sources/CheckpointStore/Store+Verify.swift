@@ -284,7 +284,7 @@ extension Store {
     else { return }
     let checkpoint = Checkpoint(store: self, row: row, manifest: manifest)
     do throws(StoreError) {
-      _ = try checkpoint.loadDemandOrder()
+      _ = try checkpoint.loadDemandRecord()
     } catch { try note(error, in: &report) }
   }
 }

@@ -1,6 +1,7 @@
 // A checkpoint as a source: a stopped machine whose memory lies in the store.
 
 import CheckpointStore
+import MigrationCore
 import MigrationEngine
 import Wire
 
@@ -19,7 +20,7 @@ final class CheckpointSource: SourceEndpoint {
   let blocks: [RAMBlockDescription]
   let targetPageSize: Int
   let deviceState: DeviceState
-  let demandOrder: [RAMPageAddress]
+  let demandOrder: DemandOrder
   let omittedBlocks: Set<Int>
 
   var ramSectionID: UInt32 { Self.ramSectionID }
@@ -45,9 +46,7 @@ final class CheckpointSource: SourceEndpoint {
     targetPageSize = Int(checkpoint.state.targetPageSize)
     deviceState = DeviceState(
       bytes: checkpoint.state.deviceState, description: checkpoint.state.vmDescription)
-    demandOrder = checkpoint.demandOrder.map {
-      RAMPageAddress(blockIndex: $0.block, offset: $0.offset)
-    }
+    demandOrder = DemandOrder(checkpoint.demandRecord)
     omittedBlocks = Set(
       checkpoint.blocks.indices.filter { omitted.contains(checkpoint.blocks[$0].name) })
   }

@@ -121,16 +121,15 @@ struct RunningRestore: Sendable {
       seconds: seconds)
   }
 
-  /// The order in which the guest asked for pages now, behind what was remembered: pages that were
-  /// sent ahead this time were not asked for and are still wanted first.
+  /// Keeps what this restore taught, behind what was known before: pages that were sent ahead this
+  /// time were not asked for and are still wanted first.
   private func keepDemandOrder(_ source: CheckpointSource, _ report: SourceReport) {
-    let merged = DemandOrder.merged(source.demandOrder, report.demandOrder)
-    guard merged.count > source.demandOrder.count else { return }
+    // A recovery sends what a broken restore left over; its order says little of the guest's needs.
+    guard request.mode != .recover || source.demandOrder.isEmpty else { return }
+    let order = source.demandOrder.followed(by: report.demandOrder)
+    guard order != source.demandOrder else { return }
     do {
-      try checkpoint.recordDemandOrder(
-        merged.map {
-          DemandedPage(block: $0.blockIndex, offset: $0.offset)
-        })
+      try checkpoint.record(order.record)
     } catch {
       observer.note("The next restore will be no faster than this one: \(error)")
     }

@@ -1,7 +1,8 @@
 // What to send next in postcopy. The guest is waiting for what it asked for, so that goes first;
 // then what an earlier guest asked for at this point; then what lies behind recent requests; then
-// all the rest. Every host page is handed out exactly once: a destination that receives one twice
-// stops (postcopy places a page by filling a hole, and the hole is gone).
+// what the earlier guest got unasked, in the order in which it got it; then all the rest. Every
+// host page is handed out exactly once: a destination that receives one twice stops (postcopy
+// places a page by filling a hole, and the hole is gone).
 
 public import Wire
 
@@ -60,11 +61,8 @@ public struct PageScheduler: Sendable {
   public enum Limits {
     /// Requests waiting at one time; a further page is left to the background walk, which sends it.
     public static let queuedRequests = 1 << 16
-    /// Remembered pages, from the first, that bring their neighbours along.
-    ///
-    /// The order of a guest that went all over its memory is long, and neighbours of all of it
-    /// would hold up the walk, which brought it other pages.
-    public static let rememberedCenters = 512
+    /// How many pages a remembered one goes out ahead of its time, at the least.
+    public static let rememberedLead: UInt64 = 4096
   }
 
   /// Host pages that were not handed out yet.
@@ -78,18 +76,20 @@ public struct PageScheduler: Sendable {
   private var queued: [PageBitmap]
   private var queue: [RAMPageAddress] = []
   private var queueHead = 0
-  private let demandOrder: [RAMPageAddress]
-  private var demandHead = 0
-  private var nearHead = 0
+  private let demandOrder: DemandOrder
+  private var requestedHead = 0
+  private var broughtHead = 0
+  private var brought = BroughtRuns()
   private var readahead = Readahead()
   private var walk: BackgroundWalk
 
   /// A scheduler over `blocks`; none of the pages of `omittedBlocks` (indices) is ever handed out.
   ///
-  /// `demandOrder` holds the pages that an earlier guest asked for, first request first; entries
-  /// that do not name a page of these blocks are passed over.
+  /// `demandOrder` is what earlier restores taught; what in it does not name a page of these blocks
+  /// is passed over.
   public init(
-    blocks: [ScheduledBlock], omittedBlocks: Set<Int> = [], demandOrder: [RAMPageAddress] = []
+    blocks: [ScheduledBlock], omittedBlocks: Set<Int> = [],
+    demandOrder: DemandOrder = DemandOrder()
   ) {
     self.blocks = blocks
     self.demandOrder = demandOrder
@@ -158,44 +158,66 @@ public struct PageScheduler: Sendable {
   {
     guard remainingCount > 0 else { return nil }
     if let page = nextRequested() { return page }
-    if let page = nextRemembered() { return page }
-    if let page = nextNearRemembered() { return page }
+    if let page = nextDue() { return page }
     while let (blockIndex, page) = readahead.next(sent: sent) {
       let address = addressOf(page: page, blockIndex: blockIndex)
       if let page = take(address, priority: .neighbour) { return page }
     }
+    if let page = nextBrought() { return page }
     return nextOfWalk(isKnownZero: isKnownZero)
   }
 
-  /// The next page of the remembered order alone; what a source may send before the switch.
-  public mutating func nextRemembered() -> ScheduledPage? {
-    while demandHead < demandOrder.count {
-      let address = demandOrder[demandHead]
-      demandHead += 1
+  /// The next remembered page whose time has come: half-way to when it was asked for, and 16 MiB
+  /// before that. Twice as early, so that it also comes in time where pages go out half as fast
+  /// as they did then.
+  private mutating func nextDue() -> ScheduledPage? {
+    while requestedHead < demandOrder.requested.count,
+      demandOrder.requested[requestedHead].broughtBefore / 2
+        < brought.pageCount + Limits.rememberedLead
+    {
+      let address = demandOrder.requested[requestedHead].address
+      requestedHead += 1
       if let page = take(address, priority: .remembered) { return page }
     }
     return nil
   }
 
-  /// The next page behind a remembered one.
-  ///
-  /// An earlier guest found it there, sent along with the one it asked for, and so it never asked.
-  /// Without these, most of a second restore's requests are for such pages.
-  private mutating func nextNearRemembered() -> ScheduledPage? {
-    while nearHead < min(demandOrder.count, Limits.rememberedCenters) {
-      let center = demandOrder[nearHead]
-      guard !omittedBlocks.contains(center.blockIndex), let page = hostPage(of: center) else {
-        nearHead += 1
-        continue
-      }
-      let near = Readahead.vicinity(of: page, block: blocks[center.blockIndex])
-      if let found = sent[center.blockIndex].firstNonMember(in: near) {
-        let address = addressOf(page: found, blockIndex: center.blockIndex)
-        if let page = take(address, priority: .neighbour) { return page }
-      }
-      nearHead += 1
+  /// The next page of the remembered order alone; what a source may send before the switch.
+  public mutating func nextRemembered() -> ScheduledPage? {
+    while requestedHead < demandOrder.requested.count {
+      let address = demandOrder.requested[requestedHead].address
+      requestedHead += 1
+      if let page = take(address, priority: .remembered) { return page }
     }
     return nil
+  }
+
+  /// The next page of those that the earlier guest got unasked.
+  ///
+  /// That it got them in this order is why it never asked for them: another order, and most of a
+  /// second restore's requests are for such pages.
+  private mutating func nextBrought() -> ScheduledPage? {
+    while broughtHead < demandOrder.brought.count {
+      let run = demandOrder.brought[broughtHead]
+      if let pages = hostPages(of: run),
+        let page = sent[run.start.blockIndex].firstNonMember(in: pages)
+      {
+        let address = addressOf(page: page, blockIndex: run.start.blockIndex)
+        if let page = take(address, priority: .background) { return page }
+      }
+      broughtHead += 1
+    }
+    return nil
+  }
+
+  private func hostPages(of run: RAMPageRun) -> Range<Int>? {
+    let index = run.start.blockIndex
+    guard run.byteCount > 0, !omittedBlocks.contains(index), let first = hostPage(of: run.start)
+    else { return nil }
+    let size = UInt64(blocks[index].pageSize)
+    let (last, overflows) = run.start.offset.addingReportingOverflow(run.byteCount - 1)
+    let end = overflows ? UInt64(blocks[index].pageCount) : last / size + 1
+    return first..<Int(min(end, UInt64(blocks[index].pageCount)))
   }
 
   private mutating func nextOfWalk(isKnownZero: (RAMPageAddress) -> Bool) -> ScheduledPage? {
@@ -245,10 +267,19 @@ public struct PageScheduler: Sendable {
     let block = blocks[address.blockIndex]
     remainingCount -= 1
     remainingByteCount &-= UInt64(block.byteCount(ofPage: page))
-    return ScheduledPage(
+    let scheduled = ScheduledPage(
       address: addressOf(page: page, blockIndex: address.blockIndex),
       byteCount: block.byteCount(ofPage: page), priority: priority)
+    brought.note(scheduled)
+    return scheduled
   }
+
+  /// The pages that were handed out unasked, in order.
+  public var broughtRuns: [RAMPageRun] { brought.runs }
+
+  /// How many pages were handed out unasked, those known to be zero and the remembered ones left
+  /// out.
+  public var broughtCount: UInt64 { brought.pageCount }
 
   private func hostPage(of address: RAMPageAddress) -> Int? {
     guard blocks.indices.contains(address.blockIndex) else { return nil }

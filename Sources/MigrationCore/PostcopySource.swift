@@ -43,8 +43,6 @@ public struct PostcopySource: Sendable {
 
   /// The bounds of what is kept because a peer did something.
   public enum Limits {
-    /// Observed requests that are kept as the demand order.
-    public static let observedRequests = 1 << 20
     /// Damaged pages that are kept by address; more are only counted.
     public static let listedDamagedPages = 1 << 12
     /// Ranges in one discard command.
@@ -55,8 +53,11 @@ public struct PostcopySource: Sendable {
   public private(set) var phase: Phase
   /// What is known of the destination's machine.
   public private(set) var destinationRunState: DestinationRunState
-  /// The pages that the guest asked for, first request first, each once.
-  public private(set) var observedDemand: [RAMPageAddress] = []
+  /// What this restore teaches for the next one.
+  public var observedDemand: DemandOrder {
+    DemandOrder(requested: observedRequests, brought: scheduler.broughtRuns)
+  }
+  private var observedRequests: [DemandedPage] = []
   /// Requests that the destination made, repetitions included.
   public private(set) var requestCount = 0
   /// Pages that could not be read, as far as they are listed.
@@ -80,7 +81,7 @@ public struct PostcopySource: Sendable {
   /// neither discarded nor sent.
   public init(
     blocks: [RAMBlockDescription], targetPageSize: Int, omittedBlocks: Set<Int> = [],
-    demandOrder: [RAMPageAddress] = [], beginning: Beginning
+    demandOrder: DemandOrder = DemandOrder(), beginning: Beginning
   ) {
     self.blocks = blocks
     self.targetPageSize = targetPageSize
@@ -271,7 +272,7 @@ public struct PostcopySource: Sendable {
     for page in 0..<(length / size) {
       let address = RAMPageAddress(blockIndex: index, offset: start + page * size)
       let outcome = scheduler.request(address)
-      if outcome != .duplicate, observedDemand.count < Limits.observedRequests {
+      if outcome != .duplicate, observedRequests.count < DemandOrder.Limits.requests {
         observe(address)
       }
     }
@@ -282,7 +283,9 @@ public struct PostcopySource: Sendable {
     if observed.isEmpty {
       observed = blocks.indices.map { PageBitmap(pageCount: scheduler.block(at: $0).pageCount) }
     }
-    if observed[address.blockIndex].insert(page) { observedDemand.append(address) }
+    if observed[address.blockIndex].insert(page) {
+      observedRequests.append(DemandedPage(address, broughtBefore: scheduler.broughtCount))
+    }
   }
   private var observed: [PageBitmap] = []
   private var lastRequestedBlock: Int?

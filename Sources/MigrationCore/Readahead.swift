@@ -28,11 +28,6 @@ struct Readahead: Sendable {
   /// Recently used streams last.
   private var streams: [Stream] = []
 
-  /// The pages that the first request for `page` brings along, itself included.
-  static func vicinity(of page: Int, block: ScheduledBlock) -> Range<Int> {
-    page..<min(page + 1 + Limits.initialBytes / block.pageSize, block.pageCount)
-  }
-
   /// Follows the guest to `page` of a block.
   mutating func noteRequest(blockIndex: Int, page: Int, block: ScheduledBlock) {
     let widest = max(1, Limits.maximumBytes / block.pageSize)

@@ -1,6 +1,7 @@
 // What gives a machine: a checkpoint, a file, a stopped machine. The source engine calls it and
 // knows nothing else of it.
 
+public import MigrationCore
 public import Wire
 
 /// What a page that is to be sent holds.
@@ -33,8 +34,8 @@ public protocol SourceEndpoint: AnyObject, Sendable {
   /// The state of the devices.
   var deviceState: DeviceState { get }
 
-  /// The pages that a guest restored from here asked for before, first request first.
-  var demandOrder: [RAMPageAddress] { get }
+  /// What earlier restores from here teach about the order of need.
+  var demandOrder: DemandOrder { get }
 
   /// Indices of blocks that are announced and never sent, because the destination has their
   /// content (clones that share memory).
@@ -54,8 +55,8 @@ public protocol SourceEndpoint: AnyObject, Sendable {
 }
 
 extension SourceEndpoint {
-  /// Nothing was asked for yet.
-  public var demandOrder: [RAMPageAddress] { [] }
+  /// Nothing was restored yet.
+  public var demandOrder: DemandOrder { DemandOrder() }
 
   /// Every block is sent.
   public var omittedBlocks: Set<Int> { [] }

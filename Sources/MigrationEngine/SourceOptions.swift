@@ -1,5 +1,6 @@
 // What a caller may choose about a move out of an endpoint, and what it is told afterwards.
 
+public import MigrationCore
 public import Wire
 
 /// How the machine goes to the destination.
@@ -47,8 +48,8 @@ public struct SourceReport: Sendable, Equatable {
   public var normalPages: UInt64 = 0
   /// Bytes written to the channel.
   public var bytesSent: UInt64 = 0
-  /// The pages the guest asked for, first request first, each once.
-  public var demandOrder: [RAMPageAddress] = []
+  /// What the guest asked for and how the rest reached it (postcopy).
+  public var demandOrder = DemandOrder()
   /// From a request read to its page written.
   public var requestLatency = LatencySummary()
   /// From the call of `run()` until the device state was written (postcopy).

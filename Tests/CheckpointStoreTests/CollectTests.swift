@@ -155,14 +155,25 @@ import Testing
     let fixture = try StoreFixture()
     try fixture.save("a", [("ram", ram(0..<20))])
     let checkpoint = try fixture.store.checkpoint(named: "a")
-    #expect(checkpoint.demandOrder.isEmpty)
-    let order = [7, 3, 19].map { DemandedPage(block: 0, offset: UInt64($0 * 4096)) }
-    try checkpoint.recordDemandOrder(order)
-    #expect(try fixture.store.checkpoint(named: "a").demandOrder == order)
-    try checkpoint.recordDemandOrder([order[1]])
-    #expect(checkpoint.demandOrder == [order[1]])
-    #expect(throws: StoreError.self) {
-      try checkpoint.recordDemandOrder([DemandedPage(block: 0, offset: 20 * 4096)])
+    #expect(checkpoint.demandRecord.isEmpty)
+    let pages = [7, 3, 19].map { PageName(block: 0, offset: UInt64($0 * 4096)) }
+    let runs = [BroughtPages(first: pages[0], pageCount: 13)]
+    let order = DemandRecord(
+      requested: pages.map { RequestedPage(page: $0, broughtBefore: 77) }, brought: runs)
+    try checkpoint.record(order)
+    #expect(try fixture.store.checkpoint(named: "a").demandRecord == order)
+    let less = DemandRecord(requested: [order.requested[1]])
+    try checkpoint.record(less)
+    #expect(checkpoint.demandRecord == less)
+    let strayed = [
+      DemandRecord(
+        requested: [RequestedPage(page: PageName(block: 0, offset: 20 * 4096), broughtBefore: 0)]),
+      DemandRecord(brought: [BroughtPages(first: pages[2], pageCount: 2)]),
+      DemandRecord(brought: [BroughtPages(first: pages[2], pageCount: 0)]),
+    ]
+    for record in strayed {
+      #expect(throws: StoreError.self) { try checkpoint.record(record) }
     }
+    #expect(checkpoint.demandRecord == less)
   }
 }

@@ -15,9 +15,10 @@ import Testing
     try fixture.save("one", [("ram", ram)])
     let other = ram + textPage(99)
     try fixture.save("two", [("ram", other)])
-    try fixture.store.checkpoint(named: "two").recordDemandOrder([
-      DemandedPage(block: 0, offset: 4096)
-    ])
+    try fixture.store.checkpoint(named: "two").record(
+      DemandRecord(
+        requested: [RequestedPage(page: PageName(block: 0, offset: 4096), broughtBefore: 2)],
+        brought: [BroughtPages(first: PageName(block: 0, offset: 0), pageCount: 3)]))
     return (fixture, ["one": ram, "two": other])
   }
 

@@ -9,6 +9,10 @@ import Wire
     RAMPageAddress(blockIndex: block, offset: UInt64(page * size))
   }
 
+  private func demanded(_ pages: [Int], broughtBefore: UInt64 = 0) -> [DemandedPage] {
+    pages.map { DemandedPage(address(0, $0), broughtBefore: broughtBefore) }
+  }
+
   private func block(pages: Int, size: Int = 4096) -> ScheduledBlock {
     ScheduledBlock(usedLength: UInt64(pages * size), pageSize: size)
   }
@@ -26,8 +30,18 @@ import Wire
       return RAMPageAddress(
         blockIndex: index, offset: .random(in: 0..<blocks[index].usedLength, using: &generator))
     }
+    func anyOrder() -> DemandOrder {
+      DemandOrder(
+        requested: (0..<20).map { _ in
+          DemandedPage(anyPage(), broughtBefore: .random(in: 0...(round % 2 == 0 ? 300 : .max)))
+        },
+        brought: (0..<20).map { _ in
+          RAMPageRun(
+            start: anyPage(), byteCount: .random(in: 0...(round % 2 == 0 ? 100_000 : .max)))
+        })
+    }
     var scheduler = PageScheduler(
-      blocks: blocks, omittedBlocks: omitted, demandOrder: (0..<20).map { _ in anyPage() })
+      blocks: blocks, omittedBlocks: omitted, demandOrder: anyOrder())
     var seen: Set<RAMPageAddress> = []
     while true {
       if Int.random(in: 0..<4) == 0 { _ = scheduler.request(anyPage()) }
@@ -50,19 +64,27 @@ import Wire
 
   @Test func `the order of need`() {
     var scheduler = PageScheduler(
-      blocks: [block(pages: 400)], demandOrder: [address(0, 50), address(0, 7), address(0, 50)])
+      blocks: [block(pages: 400)],
+      demandOrder: DemandOrder(
+        requested: demanded([50, 7, 50]),
+        brought: [
+          RAMPageRun(start: address(0, 390), byteCount: 3 * 4096),
+          RAMPageRun(start: address(0, 100), byteCount: 4096),
+        ]))
     #expect(scheduler.request(address(0, 300)) == .queued)
     #expect(scheduler.request(address(0, 300)) == .duplicate)
     #expect(scheduler.request(address(0, 200)) == .queued)
     #expect(scheduler.hasRequests)
     let first = (0..<5).compactMap { _ in scheduler.next() }
-    #expect(first.map(\.address.offset) == [300, 200, 50, 7, 51].map { $0 * 4096 })
+    #expect(first.map(\.address.offset) == [300, 200, 50, 7, 201].map { $0 * 4096 })
     #expect(
       first.map(\.priority) == [.requested, .requested, .remembered, .remembered, .neighbour])
     #expect(scheduler.request(address(0, 200)) == .alreadySent)
-    let rest = (0..<200).compactMap { _ in scheduler.next()?.priority }
-    #expect(rest == rest.sorted(), "neighbours before the walk over everything")
-    #expect(rest.contains(.background))
+    let rest = (0..<200).compactMap { _ in scheduler.next() }
+    let priorities = rest.map(\.priority)
+    #expect(priorities == priorities.sorted(), "neighbours before the walk over everything")
+    let walk = rest.filter { $0.priority == .background }.map(\.address.offset)
+    #expect(Array(walk.prefix(6)) == [390, 391, 392, 100, 0, 1].map { $0 * 4096 })
   }
 
   @Test func `a guest that walks finds ever more pages there`() {
@@ -103,7 +125,10 @@ import Wire
 
   @Test func `addresses of no page lead to nothing`() {
     var scheduler = PageScheduler(
-      blocks: [block(pages: 2)], demandOrder: [address(3, 0), address(0, 9)])
+      blocks: [block(pages: 2)],
+      demandOrder: DemandOrder(
+        requested: [address(3, 0), address(0, 9)].map { DemandedPage($0, broughtBefore: 0) },
+        brought: [RAMPageRun(start: address(7, 0), byteCount: 4096)]))
     #expect(scheduler.request(address(1, 0)) == .alreadySent)
     #expect(scheduler.request(address(0, 5)) == .alreadySent)
     #expect(scheduler.next()?.priority == .background)
@@ -123,9 +148,49 @@ import Wire
 
   @Test func `what adds to the remembered order comes behind it, once`() {
     let pages = (0..<6).map { address(0, $0) }
-    #expect(
-      DemandOrder.merged([pages[2], pages[0]], [pages[0], pages[5], pages[2], pages[1]])
-        == [pages[2], pages[0], pages[5], pages[1]])
-    #expect(DemandOrder.merged(pages, [], limit: 2).count == 2)
+    let runs = [RAMPageRun(start: pages[4], byteCount: 8192)]
+    let known = DemandOrder(requested: demanded([2, 0]), brought: runs)
+    let observed = DemandOrder(
+      requested: demanded([0, 5, 2], broughtBefore: 9) + demanded([1], broughtBefore: 7))
+    let both = known.followed(by: observed)
+    #expect(both.requested.map(\.address) == [pages[2], pages[0], pages[1], pages[5]])
+    #expect(both.brought == runs, "a restore that brought nothing teaches nothing")
+    #expect(observed.followed(by: known).brought == runs)
+  }
+
+  @Test func `the next guest gets unasked pages in the order in which the last one got them`() {
+    let blocks = [block(pages: 3000), block(pages: 500)]
+    var first = PageScheduler(blocks: blocks)
+    var order: [RAMPageAddress] = []
+    var requests: [RAMPageAddress] = []
+    while true {
+      if order.count % 97 == 5 {
+        let wanted = address(order.count % 2, order.count * 31 % 500)
+        if first.request(wanted) == .queued { requests.append(wanted) }
+      }
+      guard let page = first.next() else { break }
+      if page.priority != .requested { order.append(page.address) }
+    }
+    let runs = first.broughtRuns
+    #expect(runs.count < order.count / 4, "pages side by side share an entry")
+    var second = PageScheduler(
+      blocks: blocks,
+      demandOrder: DemandOrder(
+        requested: requests.map { DemandedPage($0, broughtBefore: 0) }, brought: runs))
+    var again: [RAMPageAddress] = []
+    while let page = second.next() { again.append(page.address) }
+    #expect(again == requests + order)
+  }
+
+  @Test func `a remembered page goes out well before its time, not at the very beginning`() {
+    let lead = Int(PageScheduler.Limits.rememberedLead)
+    var scheduler = PageScheduler(
+      blocks: [block(pages: 4 * lead)],
+      demandOrder: DemandOrder(
+        requested: demanded([4 * lead - 1]) + demanded([4 * lead - 2], broughtBefore: 9000)))
+    var order: [Int] = []
+    while let page = scheduler.next() { order.append(Int(page.address.offset / 4096)) }
+    #expect(order.first == 4 * lead - 1)
+    #expect(order.firstIndex(of: 4 * lead - 2) == 4500 - lead + 2)
   }
 }

@@ -14,7 +14,9 @@ import Wire
     _ beginning: PostcopySource.Beginning = .fresh(hotPageLimit: 0), demand: [RAMPageAddress] = []
   ) -> PostcopySource {
     PostcopySource(
-      blocks: Self.blocks, targetPageSize: 4096, demandOrder: demand, beginning: beginning)
+      blocks: Self.blocks, targetPageSize: 4096,
+      demandOrder: DemandOrder(requested: demand.map { DemandedPage($0, broughtBefore: 0) }),
+      beginning: beginning)
   }
 
   private func address(_ block: Int, _ offset: UInt64) -> RAMPageAddress {
@@ -95,7 +97,10 @@ import Wire
     let blocks = [RAMBlockDescription(name: "ram", usedLength: 100 << 12)]
     var source = PostcopySource(
       blocks: blocks, targetPageSize: 4096,
-      demandOrder: (0..<30).map { address(0, UInt64($0 * 2) << 12) },
+      demandOrder: DemandOrder(
+        requested: (0..<30).map {
+          DemandedPage(address(0, UInt64($0 * 2) << 12), broughtBefore: 0)
+        }),
       beginning: .fresh(hotPageLimit: 100))
     _ = source.next()
     var instruction = source.next()
@@ -137,7 +142,8 @@ import Wire
     #expect(source.next() == .write([.ping(4)]))
     #expect(source.nextRequested()?.address == address(0, 5 << 12))
     #expect(source.nextRequested()?.address == address(0, 6 << 12))
-    #expect(source.observedDemand == [address(0, 5 << 12), address(0, 6 << 12)])
+    #expect(
+      source.observedDemand.requested.map(\.address) == [address(0, 5 << 12), address(0, 6 << 12)])
   }
 
   @Test(arguments: [

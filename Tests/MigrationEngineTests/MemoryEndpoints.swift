@@ -1,5 +1,6 @@
 // Endpoints that hold a small machine in memory, and fail where a test tells them to.
 
+import MigrationCore
 import MigrationEngine
 import Simulation
 import Synchronization
@@ -13,12 +14,12 @@ struct Refused: Error, CustomStringConvertible {
 final class MemorySource: SourceEndpoint {
   let model: ModelMachine
   let damaged: Set<RAMPageAddress>
-  let demandOrder: [RAMPageAddress]
+  let demandOrder: DemandOrder
   let omittedBlocks: Set<Int>
 
   init(
     _ model: ModelMachine, damaged: Set<RAMPageAddress> = [],
-    demandOrder: [RAMPageAddress] = [], omittedBlocks: Set<Int> = []
+    demandOrder: DemandOrder = DemandOrder(), omittedBlocks: Set<Int> = []
   ) {
     self.model = model
     self.damaged = damaged

@@ -24,7 +24,7 @@ public final class PostcopyScenario {
   private let clock = VirtualClock()
   private let destination: QEMUDestinationModel
   private let damaged: Set<RAMPageAddress>
-  private let demandOrder: [RAMPageAddress]
+  private let demandOrder: DemandOrder
   private let breakCount: Int
   private var random: SeededRandom
   private var connections = 0
@@ -50,7 +50,15 @@ public final class PostcopyScenario {
     }
     destination = QEMUDestinationModel(
       machine: model, hasPostcopy: true, loadTouches: some(random.below(4)))
-    demandOrder = random.chance(50) ? some(random.below(12)) : []
+    demandOrder = DemandOrder(
+      requested: random.chance(50)
+        ? some(random.below(12)).map {
+          DemandedPage($0, broughtBefore: UInt64(random.below(20)))
+        } : [],
+      brought: random.chance(50)
+        ? some(random.below(12)).map {
+          RAMPageRun(start: $0, byteCount: UInt64(random.below(1 << 20)))
+        } : [])
     damaged = random.chance(10) ? Set(some(1 + random.below(3))) : []
     breakCount = random.chance(50) ? 0 : 1 + random.below(4)
     self.random = random

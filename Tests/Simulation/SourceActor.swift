@@ -41,7 +41,7 @@ final class SourceActor {
 
   init(
     model: ModelMachine, clock: VirtualClock, link: FaultyLink, beginning: PostcopySource.Beginning,
-    demandOrder: [RAMPageAddress], damaged: Set<RAMPageAddress>, sabotage: Sabotage?, window: Int,
+    demandOrder: DemandOrder, damaged: Set<RAMPageAddress>, sabotage: Sabotage?, window: Int,
     seed: UInt64
   ) {
     self.model = model

@@ -14,6 +14,6 @@ enum StoreLimits {
   static let ramBytes: UInt64 = 1 << 50
   /// Bytes of device state, configuration, description and metadata together: 1 GiB.
   static let stateBytes = 1 << 30
-  /// Pages of a demand order.
-  static let demandedPages = 1 << 28
+  /// Bytes of a demand order: 64 MiB.
+  static let demandRecordBytes = 1 << 26
 }

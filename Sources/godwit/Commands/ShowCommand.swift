@@ -39,8 +39,9 @@ struct ShowCommand: GodwitCommand {
       ("new pages", "\(Units.count(info.pagesNew)), \(Units.size(info.storedBytes)) as stored"),
       ("device state", Units.size(UInt64(checkpoint.state.deviceState.count))),
     ]
-    if !checkpoint.demandOrder.isEmpty {
-      let count = Units.count(UInt64(checkpoint.demandOrder.count), "page")
+    let demand = checkpoint.demandRecord
+    if !demand.requested.isEmpty {
+      let count = Units.count(UInt64(demand.requested.count), "page")
       facts.append(("sent first", "\(count), which the guest asked for at an earlier restore"))
     }
     var table = Table([("BLOCK", .left), ("SIZE", .right)])
@@ -60,7 +61,7 @@ struct ShowCommand: GodwitCommand {
     }
     return checkpoint.info.jsonMembers + [
       JSONMember("device_state_bytes", JSONValue(checkpoint.state.deviceState.count)),
-      JSONMember("pages_sent_first", JSONValue(checkpoint.demandOrder.count)),
+      JSONMember("pages_sent_first", JSONValue(checkpoint.demandRecord.requested.count)),
       JSONMember("blocks", .array(blocks)),
     ]
   }
