@@ -48,15 +48,23 @@ public enum QMPMessage: Equatable, Sendable {
     case .returned(let id, let value): Self.object(["return": value], id)
     case .failed(let id, let kind, let text):
       Self.object(["error": ["class": .string(kind), "desc": .string(text)]], id)
-    case .event(let event):
-      [
-        "timestamp": [
-          "seconds": .integer(event.timestamp.seconds),
-          "microseconds": .integer(event.timestamp.microseconds),
-        ], "event": .string(event.name), "data": event.data,
-      ]
+    case .event(let event): Self.json(of: event)
     case .command(let command): command.json
     }
+  }
+
+  private static func json(of event: QMPEvent.Message) -> JSONValue {
+    var members = [
+      JSONMember(
+        "timestamp",
+        [
+          "seconds": .integer(event.timestamp.seconds),
+          "microseconds": .integer(event.timestamp.microseconds),
+        ]), JSONMember("event", .string(event.name)),
+    ]
+    // An event that has nothing to say has no such member.
+    if event.data != [:] { members.append(JSONMember("data", event.data)) }
+    return .object(members)
   }
 
   /// The message as it is sent: one line.

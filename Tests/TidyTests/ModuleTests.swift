@@ -12,7 +12,7 @@ import Testing
     "MigrationCore": ["Wire"],
     "Transport": ["CLinux", "Glibc"],
     "GuestMemory": ["CDirtyBitmap", "CLinux", "Transport", "Glibc"],
-    "QMP": ["JSON", "Transport", "Glibc"],
+    "QMP": ["JSON", "Transport", "Dispatch", "Glibc"],
     "MigrationEngine": ["MigrationCore", "Transport", "Wire", "Glibc"],
     "CheckpointStore": [
       "JSON", "CLinux", "COpenSSL", "CZstd", "CLZ4", "CZlib", "CPageHash", "GRDB", "Glibc",
@@ -83,6 +83,7 @@ import Testing
     "Sources/KVM/RunMapping.swift",
     "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
+    "Sources/QMP/Server/QMPWallClock.swift",
     "Sources/Wire/PageInflation.swift", "Sources/Wire/SpanAccess.swift",
     "Sources/godwit/Output/Terminal.swift",
   ]

@@ -1,0 +1,16 @@
+// The time of day, for the stamps of events.
+
+import Glibc
+
+enum QMPWallClock {
+  /// The time of day now, to the microsecond.
+  static func now() -> QMPEvent.Timestamp {
+    var time = timespec()
+    // SAFETY: the kernel fills the local structure.
+    guard unsafe clock_gettime(CLOCK_REALTIME, &time) == 0 else {
+      return QMPEvent.Timestamp(seconds: -1, microseconds: -1)
+    }
+    return QMPEvent.Timestamp(
+      seconds: Int64(time.tv_sec), microseconds: Int64(time.tv_nsec / 1000))
+  }
+}
