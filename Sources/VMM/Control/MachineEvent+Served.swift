@@ -11,6 +11,12 @@ extension MachineMonitor {
     QMPServedEvent("RESET", "The machine was reset.", data: causes),
     QMPServedEvent("POWERDOWN", "The power button was pressed."),
     QMPServedEvent(
+      "GUEST_PANICKED", "The guest's kernel has given up; the machine is stopped.",
+      data: [
+        .required(
+          "action", .enumeration(QMPEnumeration("GuestPanicAction", ["pause"])))
+      ]),
+    QMPServedEvent(
       "MIGRATION", "A migration has got to a state; needs the capability `events`.",
       data: [.required("status", .enumeration(migrationStatus))]),
     QMPServedEvent(
@@ -30,7 +36,13 @@ extension MachineMonitor {
     .required("guest", .boolean),
     .required(
       "reason",
-      .enumeration(QMPEnumeration("ShutdownCause", ShutdownCause.allCases.map(\.rawValue)))),
+      .enumeration(
+        QMPEnumeration(
+          "ShutdownCause",
+          [
+            "host-error", "host-qmp-quit", "host-qmp-system-reset", "host-signal",
+            "guest-shutdown", "guest-reset", "guest-panic",
+          ]))),
   ]
 
   static let migrationStatus = QMPEnumeration(
@@ -51,42 +63,48 @@ extension MachineMonitor {
     ])
 }
 
+/// An event as it is reported.
+struct ServedEvent: Sendable {
+  /// Its name, which stands in the table.
+  let name: String
+  /// What it says.
+  let data: JSONValue
+
+  init(_ name: String, _ data: JSONValue = [:]) {
+    self.name = name
+    self.data = data
+  }
+}
+
 extension MachineEvent {
-  /// QMP's name of the event.
-  var name: String {
+  /// The event in QMP's words.
+  var served: ServedEvent {
     switch self {
-    case .stop: "STOP"
-    case .resume: "RESUME"
-    case .shutdown: "SHUTDOWN"
-    case .reset: "RESET"
-    case .powerdown: "POWERDOWN"
-    case .migration: "MIGRATION"
-    case .migrationPass: "MIGRATION_PASS"
-    case .balloonChange: "BALLOON_CHANGE"
-    case .dumpCompleted: "DUMP_COMPLETED"
+    case .stopped: ServedEvent("STOP")
+    case .resumed: ServedEvent("RESUME")
+    case .powerDown: ServedEvent("POWERDOWN")
+    case .guestPanicked: ServedEvent("GUEST_PANICKED", ["action": "pause"])
+    case .shutdown(let isByGuest, let reason):
+      ServedEvent("SHUTDOWN", ["guest": .bool(isByGuest), "reason": .string(reason.rawValue)])
+    case .reset(let isByGuest):
+      ServedEvent(
+        "RESET",
+        [
+          "guest": .bool(isByGuest),
+          "reason": isByGuest ? "guest-reset" : "host-qmp-system-reset",
+        ])
+    case .balloonChanged(let byteCount):
+      ServedEvent("BALLOON_CHANGE", ["actual": JSONValue(byteCount)])
     }
   }
+}
 
-  /// What the event says.
-  var data: JSONValue {
+extension MigrationEvent {
+  /// The event in QMP's words.
+  var served: ServedEvent {
     switch self {
-    case .stop, .resume, .powerdown: return [:]
-    case .shutdown(let isGuest, let cause), .reset(let isGuest, let cause):
-      return ["guest": .bool(isGuest), "reason": .string(cause.rawValue)]
-    case .migration(let status): return ["status": .string(status.word)]
-    case .migrationPass(let pass): return ["pass": JSONValue(pass)]
-    case .balloonChange(let byteCount): return ["actual": JSONValue(byteCount)]
-    case .dumpCompleted(let written, let total, let failure):
-      var members = [
-        JSONMember(
-          "result",
-          [
-            "status": failure == nil ? "completed" : "failed", "completed": JSONValue(written),
-            "total": JSONValue(total),
-          ])
-      ]
-      if let failure { members.append(JSONMember("error", .string(failure))) }
-      return .object(members)
+    case .status(let status): ServedEvent("MIGRATION", ["status": .string(status.word)])
+    case .pass(let number): ServedEvent("MIGRATION_PASS", ["pass": JSONValue(number)])
     }
   }
 }

@@ -119,7 +119,7 @@ public enum MemoryKind: String, Sendable {
 }
 
 /// A range of what the guest sees.
-public struct MemoryMapEntry: Sendable, Equatable {
+public struct MappedRange: Sendable, Equatable {
   /// Its first address.
   public var start: GuestAddress
   /// Its length in bytes, at least 1.
@@ -150,11 +150,11 @@ public struct MemoryMapEntry: Sendable, Equatable {
 }
 
 /// A region in the tree of regions.
-public struct MemoryTreeEntry: Sendable, Equatable {
+public struct NestedRegion: Sendable, Equatable {
   /// How deep it is nested; 0 for the outermost.
   public var depth: Int
   /// Its range, as if nothing lay above it.
-  public var range: MemoryMapEntry
+  public var range: MappedRange
   /// Which of two regions is seen where they overlap: the higher.
   public var priority: Int
   /// What it shows, for an alias.
@@ -170,7 +170,7 @@ public struct MemoryTreeEntry: Sendable, Equatable {
   ///   - alias: what it shows, for an alias.
   ///   - isEnabled: whether it is seen.
   public init(
-    depth: Int, range: MemoryMapEntry, priority: Int = 0, alias: String? = nil,
+    depth: Int, range: MappedRange, priority: Int = 0, alias: String? = nil,
     isEnabled: Bool = true
   ) {
     self.depth = depth

@@ -19,6 +19,14 @@ public enum MigrationPeer: Sendable {
   }
 }
 
+/// What a migration tells those who watch it.
+public enum MigrationEvent: Sendable, Equatable {
+  /// It has got to a state.
+  case status(MigrationStatus)
+  /// Memory is gone through for the so manieth time, from 1.
+  case pass(Int)
+}
+
 /// The part of a machine that sends and receives it.
 ///
 /// Calls come from the server's one thread for commands, those marked *any thread* excepted; all
@@ -27,6 +35,10 @@ public protocol MachineMigration: AnyObject, Sendable {
   /// The capabilities that can be turned on, by QEMU's names; others are refused before they get
   /// here.
   var supportedCapabilities: Set<String> { get }
+
+  /// Calls `observer` with every later change of state and every pass over memory, on the thread
+  /// that makes it happen.
+  func observe(_ observer: @escaping @Sendable (MigrationEvent) -> Void)
 
   /// How far it is; any thread.
   var account: MigrationAccount { get }
@@ -38,7 +50,7 @@ public protocol MachineMigration: AnyObject, Sendable {
   ///   - resumes: whether this carries on a broken postcopy.
   func send(
     to peer: MigrationPeer, _ settings: MigrationOptions, resumes: Bool
-  ) throws(QMPRefusal)
+  ) throws(MachineError)
 
   /// Begins to wait for a machine (`migrate-incoming`); the machine was started with
   /// `--incoming defer` and waits.
@@ -48,25 +60,25 @@ public protocol MachineMigration: AnyObject, Sendable {
   ///   - exitsOnError: whether the process ends where the machine cannot be loaded.
   func receive(
     from peer: MigrationPeer, _ settings: MigrationOptions, exitsOnError: Bool
-  ) throws(QMPRefusal)
+  ) throws(MachineError)
 
   /// Takes changed parameters into account while a migration is under way.
   func apply(_ settings: MigrationOptions)
 
   /// Ends a migration that sends (`migrate_cancel`); with none under way it does nothing.
-  func cancel() throws(QMPRefusal)
+  func cancel() throws(MachineError)
 
   /// Waits for a source again after a postcopy broke (`migrate-recover`); any thread.
-  func recover(from peer: MigrationPeer) throws(QMPRefusal)
+  func recover(from peer: MigrationPeer) throws(MachineError)
 
   /// Breaks a postcopy so that it can be carried on (`migrate-pause`); any thread.
-  func pause() throws(QMPRefusal)
+  func pause() throws(MachineError)
 
   /// Goes on where `pause-before-switchover` has stopped (`migrate-continue`).
-  func proceed() throws(QMPRefusal)
+  func proceed() throws(MachineError)
 
   /// Switches to postcopy as soon as the migration allows (`migrate-start-postcopy`).
-  func startPostcopy() throws(QMPRefusal)
+  func startPostcopy() throws(MachineError)
 }
 
 /// How far a migration is, as `query-migrate` tells it.

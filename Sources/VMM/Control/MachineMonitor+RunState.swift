@@ -36,43 +36,38 @@ extension MachineMonitor {
   private static func stop(
     _ monitor: MachineMonitor, _ call: QMPCall
   ) throws(QMPRefusal) -> JSONValue {
-    try monitor.machine.stop()
+    try monitor.asking { (machine) throws(MachineError) in try machine.stop() }
     return [:]
   }
 
   private static func cont(
     _ monitor: MachineMonitor, _ call: QMPCall
   ) throws(QMPRefusal) -> JSONValue {
-    switch monitor.runState {
-    case .internalError, .shutdown:
+    if monitor.machine.runState.needsReset {
       throw QMPRefusal("Resetting the Virtual Machine is required")
-    case .finishMigrate, .restoreVM, .saveVM:
-      throw QMPRefusal("The machine is being saved or restored: it runs when that is over")
-    case .debug, .inmigrate, .ioError, .paused, .postmigrate, .prelaunch, .running, .suspended,
-      .watchdog, .guestPanicked:
-      try monitor.machine.proceed()
     }
+    try monitor.asking { (machine) throws(MachineError) in try machine.cont() }
     return [:]
   }
 
   private static func systemReset(
     _ monitor: MachineMonitor, _ call: QMPCall
   ) throws(QMPRefusal) -> JSONValue {
-    try monitor.machine.reset()
+    try monitor.asking { (machine) throws(MachineError) in try machine.reset() }
     return [:]
   }
 
   private static func systemPowerdown(
     _ monitor: MachineMonitor, _ call: QMPCall
   ) throws(QMPRefusal) -> JSONValue {
-    try monitor.machine.pressPowerButton()
+    monitor.machine.powerDown()
     return [:]
   }
 
   private static func quit(
     _ monitor: MachineMonitor, _ call: QMPCall
   ) throws(QMPRefusal) -> JSONValue {
-    monitor.machine.quit()
+    monitor.machine.quit(.hostQuit)
     return [:]
   }
 }

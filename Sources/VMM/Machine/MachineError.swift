@@ -20,11 +20,15 @@ public enum MachineError: Error, Sendable, CustomStringConvertible {
   case runState(RunStateViolation)
   /// The configuration asks for two things that exclude each other.
   case configuration(String)
+  /// What a client asks for cannot be done now, or never with this machine.
+  case refused(String)
 
   /// What was being done, to what, what was found, and what to do next.
   public var description: String {
     switch self {
-    case .noAccelerator(let sentence), .device(let sentence), .configuration(let sentence): sentence
+    case .noAccelerator(let sentence), .device(let sentence), .configuration(let sentence),
+      .refused(let sentence):
+      sentence
     case .kernel(let action, let reason): "\(action): \(reason)"
     case .memory(let byteCount, let reason):
       "cannot give the machine \(byteCount / (1 << 20)) MiB of memory: \(reason)"

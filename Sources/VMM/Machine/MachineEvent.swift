@@ -14,6 +14,9 @@ public enum MachineEvent: Sendable, Equatable {
   case shutdown(byGuest: Bool, reason: ShutdownReason)
   /// Its guest's kernel gave up (GUEST_PANICKED).
   case guestPanicked
+  /// The guest has so many bytes of memory now, what is in the balloon not counted
+  /// (BALLOON_CHANGE).
+  case balloonChanged(actualByteCount: UInt64)
 
   /// Why a machine ends, by QEMU's names.
   public enum ShutdownReason: String, Sendable {
