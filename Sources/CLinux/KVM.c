@@ -27,4 +27,15 @@ int godwit_kvm_kick(int thread) {
   return syscall(SYS_tgkill, getpid(), thread, kick_signal()) < 0 ? -errno : 0;
 }
 
-int godwit_kvm_thread(void) { return (int)syscall(SYS_gettid); }
+int godwit_kvm_thread(void) {
+  static __thread int number = 0;
+  if (number == 0) {
+    // A thread started from one of libdispatch's inherits a mask that blocks nearly everything.
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, kick_signal());
+    pthread_sigmask(SIG_UNBLOCK, &kick, NULL);
+    number = (int)syscall(SYS_gettid);
+  }
+  return number;
+}

@@ -91,8 +91,13 @@ struct KVMVCPUTests {
   }
 
   @Test(.timeLimit(.minutes(1))) func `a triple fault shuts the machine down`() throws {
-    let guest = try TinyGuest([0x0f, 0x0b])  // ud2, with no interrupt table
+    let guest = try TinyGuest([0x0f, 0x0b])  // ud2, in protected mode, with no interrupt table
     var special = try guest.vcpu.specialRegisters()
+    special.cr0 |= 1
+    special.cs.type = 0xb
+    special.cs.db = 1
+    special.cs.g = 1
+    special.cs.limit = 0xffff_ffff
     special.idt.limit = 0
     try guest.vcpu.setSpecialRegisters(special)
     let exit = try guest.vcpu.run()

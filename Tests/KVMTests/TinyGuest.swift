@@ -16,11 +16,12 @@ final class TinyGuest {
     system = try KVMSystem()
     machine = try system.makeVirtualMachine()
     try prepare(machine)
-    memory = mmap(
+    let memory = mmap(
       nil, Self.byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
-    code.withUnsafeBytes {
-      memory.advanced(by: 0x1000).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+    for (offset, byte) in code.enumerated() {
+      memory.storeBytes(of: byte, toByteOffset: 0x1000 + offset, as: UInt8.self)
     }
+    self.memory = memory
     try machine.setMemory(
       KVMMemorySlot(
         number: 0, guestAddress: 0, byteCount: UInt64(Self.byteCount),

@@ -236,7 +236,7 @@ int godwit_kvm_install_kick(void);
 /// Sends that signal to a thread of this process; 0 or -errno (-ESRCH: it has ended).
 int godwit_kvm_kick(int thread);
 
-/// The calling thread's number in the kernel.
+/// The calling thread's number in the kernel; from the first call on, the thread takes kicks.
 int godwit_kvm_thread(void);
 
 #endif
