@@ -24,6 +24,8 @@ public protocol Device: AnyObject, Sendable {
 }
 
 extension Device {
+  /// Lets the device work; see `Device`.
   public func resume() {}
+  /// Brings the device to a stand; see `Device`.
   public func quiesce() {}
 }

@@ -4,6 +4,7 @@ import Synchronization
 public import VMState
 
 extension RealTimeClock {
+  /// The device's section in the machine's state.
   public var vmstate: any VMStateSection {
     VMStateDevice(
       Self.description,
@@ -24,6 +25,7 @@ extension RealTimeClock {
 }
 
 extension ResetControlRegister {
+  /// The device's section in the machine's state.
   public var vmstate: any VMStateSection {
     VMStateDevice(
       Self.description, blank: { State() },
@@ -36,6 +38,7 @@ extension ResetControlRegister {
 }
 
 extension PowerManagement {
+  /// The device's section in the machine's state.
   public var vmstate: any VMStateSection {
     VMStateDevice(
       Self.description, blank: { State() },

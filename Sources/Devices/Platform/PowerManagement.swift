@@ -10,8 +10,9 @@ import Synchronization
 /// | 0x602 | 2 | enable: bit 8 lets the button interrupt |
 /// | 0x604 | 2 | control: writing bit 13 switches the machine off; bit 0 reads as one |
 ///
-/// With the tables of `ACPITables` Linux finds all that by itself. Without them a program in the
-/// guest switches the machine off by writing 0x20 to port 0x605, the register's high byte.
+/// With ACPI tables that name these ports Linux finds all that by itself. Without them a program in
+/// the guest switches the machine off by writing 0x20 to port 0x605, the register's high byte. The
+/// sleep type does not matter: no state but off is offered.
 public final class PowerManagement: Device, PortHandler {
   /// The port to register it at.
   public static let firstPort: UInt16 = 0x600
@@ -56,6 +57,7 @@ public final class PowerManagement: Device, PortHandler {
     }
   }
 
+  /// Answers the guest's input from one of the ports.
   public func read(port offset: UInt16, byteCount: Int) -> UInt32 {
     withState { state in
       let whole =
@@ -65,6 +67,7 @@ public final class PowerManagement: Device, PortHandler {
     }
   }
 
+  /// Takes the guest's output to one of the ports.
   public func write(port offset: UInt16, byteCount: Int, value: UInt32) {
     let mustPowerOff = withState { state in
       var mustPowerOff = false
@@ -87,10 +90,12 @@ public final class PowerManagement: Device, PortHandler {
     if mustPowerOff { request(.powerOff) }
   }
 
+  /// Puts the device into its state of power-on.
   public func reset() {
     withState { $0 = State() }
   }
 
+  /// Lets the device work; see `Device`.
   public func resume() {
     withState { _ in }
   }

@@ -49,12 +49,14 @@ public final class RealTimeClock: Device, PortHandler {
 
   deinit { thread.end() }
 
+  /// Answers the guest's input from one of the ports.
   public func read(port offset: UInt16, byteCount: Int) -> UInt32 {
     withRegisters { registers, now in
       offset == 0 ? UInt32(registers.index) : UInt32(registers.read(now: now))
     }
   }
 
+  /// Takes the guest's output to one of the ports.
   public func write(port offset: UInt16, byteCount: Int, value: UInt32) {
     let byte = UInt8(truncatingIfNeeded: value)
     let mayRing = withRegisters { registers, now in
@@ -69,10 +71,12 @@ public final class RealTimeClock: Device, PortHandler {
     if mayRing { thread.kick() }
   }
 
+  /// Puts the device into its state of power-on.
   public func reset() {
     withRegisters { registers, _ in registers.reset() }
   }
 
+  /// Lets the device work; see `Device`.
   public func resume() {
     state.withLock { state in
       state.registers.review(now: clock())
@@ -82,6 +86,7 @@ public final class RealTimeClock: Device, PortHandler {
     thread.unpause()
   }
 
+  /// Brings the device to a stand; see `Device`.
   public func quiesce() {
     thread.pause()
   }

@@ -29,10 +29,12 @@ public final class KeyboardResetPorts: PortHandler {
     self.request = request
   }
 
+  /// Answers the guest's input from one of the ports.
   public func read(port offset: UInt16, byteCount: Int) -> UInt32 {
     offset == 4 ? 0xfd : 0
   }
 
+  /// Takes the guest's output to one of the ports.
   public func write(port offset: UInt16, byteCount: Int, value: UInt32) {
     if offset == 4 && value & 0xff == 0xfe { request(.reset) }
   }
@@ -61,10 +63,12 @@ public final class ResetControlRegister: Device, PortHandler {
     self.request = request
   }
 
+  /// Answers the guest's input from one of the ports.
   public func read(port offset: UInt16, byteCount: Int) -> UInt32 {
     state.withLock { UInt32($0.value) }
   }
 
+  /// Takes the guest's output to one of the ports.
   public func write(port offset: UInt16, byteCount: Int, value: UInt32) {
     let mustReset = state.withLock { state in
       let before = state.value
@@ -74,6 +78,7 @@ public final class ResetControlRegister: Device, PortHandler {
     if mustReset { request(.reset) }
   }
 
+  /// Puts the device into its state of power-on.
   public func reset() {
     state.withLock { $0 = State() }
   }

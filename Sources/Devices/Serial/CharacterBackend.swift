@@ -6,7 +6,7 @@ public enum CharacterBackend: Equatable, Sendable {
   case none
   /// This process's standard input and output.
   case stdio
-  /// Output is appended to a file, made if it is missing; there is no input.
+  /// Output goes to a file that is made anew; there is no input.
   case file(path: String)
   /// A Unix socket is listened on; one client at a time. Output without a client is dropped.
   case unix(path: String)

@@ -69,6 +69,9 @@ final class CharacterChannel: Sendable {
   /// Lets the channel's thread work.
   func resume() { thread?.unpause() }
 
+  /// Stops the thread and nothing else.
+  func pauseInput() { thread?.pause() }
+
   /// Stops the thread; what output is left is given a short while to leave.
   func quiesce() {
     thread?.pause()

@@ -4,6 +4,7 @@ import Synchronization
 public import VMState
 
 extension SerialPort {
+  /// The device's section in the machine's state.
   public var vmstate: any VMStateSection {
     VMStateDevice(
       Self.description, instance: UInt32(instance),

@@ -39,6 +39,7 @@ public final class SerialPort: Device, PortHandler {
     try channel.attach(self, name: "serial\(instance)")
   }
 
+  /// Answers the guest's input from one of the ports.
   public func read(port offset: UInt16, byteCount: Int) -> UInt32 {
     var value: UInt32 = 0
     let (hadRoom, hasRoom) = withRegisters { registers in
@@ -52,6 +53,7 @@ public final class SerialPort: Device, PortHandler {
     return value
   }
 
+  /// Takes the guest's output to one of the ports.
   public func write(port offset: UInt16, byteCount: Int, value: UInt32) {
     for index in 0..<min(max(byteCount, 0), 4) {
       let byte = UInt8(truncatingIfNeeded: value >> UInt32(8 * index))
@@ -67,11 +69,13 @@ public final class SerialPort: Device, PortHandler {
     }
   }
 
+  /// Puts the device into its state of power-on.
   public func reset() {
     withRegisters { $0 = SerialRegisters() }
     channel.inputRoomGrew()
   }
 
+  /// Lets the device work; see `Device`.
   public func resume() {
     state.withLock { state in
       // A loaded state may have waited for a backend that was another one then.
@@ -82,6 +86,7 @@ public final class SerialPort: Device, PortHandler {
     channel.resume()
   }
 
+  /// Brings the device to a stand; see `Device`.
   public func quiesce() {
     channel.quiesce()
   }

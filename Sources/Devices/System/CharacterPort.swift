@@ -45,7 +45,7 @@ final class CharacterPort: Sendable {
       kind = .file
       listener = nil
       listenerNumber = nil
-      let flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK
+      let flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK
       // SAFETY: the path is a terminated string for the duration of the call.
       let number = SystemErrors.repeating { Int(unsafe open(path, flags, 0o644)) }
       guard number >= 0 else {

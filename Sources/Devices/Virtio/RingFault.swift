@@ -34,8 +34,12 @@ enum VirtioLimits {
   static let frameByteCount = 65_562
   /// Bytes of console output taken from one request at a time.
   static let consoleByteCount = 64 << 10
-  /// Ranges of one discard or write-zeroes request.
-  static let blockRangeCount = 256
+  /// Ranges of one discard request, and sectors of each.
+  static let discardRangeCount = 32
+  static let discardSectorCount: UInt32 = 1 << 21
+  /// Sectors of one write-zeroes request: few enough to be written within a moment where the file
+  /// system knows no quicker way.
+  static let zeroSectorCount: UInt32 = 1 << 16
   /// Page numbers of one inflate request.
   static let balloonPageCount = 64 << 10
   /// Bytes of a balloon's statistics.

@@ -78,7 +78,24 @@ final class VirtioCore<Extra: Sendable>: Sendable {
   /// Hands a request back and interrupts the driver if it wants that.
   func finish(_ index: Int, _ chain: DescriptorChain, written: Int) {
     _ = withQueue(index) { (queue, state) throws(RingFault) in
-      try queue.finish(chain, written: written, memory)
+      try queue.finish([(chain, written)], memory)
+      try interrupt(for: &queue, &state)
+      return ()
+    }
+  }
+
+  /// Looks at the next request of a queue, which stays there until `finishPeeked`.
+  func peek(_ index: Int) -> DescriptorChain? {
+    withQueue(index) { (queue, state) throws(RingFault) in
+      try queue.peek(memory, usesEvents: state.registers.usesEvents)
+    }
+  }
+
+  /// Takes the request that was looked at and hands it back.
+  func finishPeeked(_ index: Int, _ chain: DescriptorChain, written: Int) {
+    _ = withQueue(index) { (queue, state) throws(RingFault) in
+      queue.nextAvailable &+= 1
+      try queue.finish([(chain, written)], memory)
       try interrupt(for: &queue, &state)
       return ()
     }

@@ -5,6 +5,7 @@ public import VMState
 
 /// A virtio entropy device: `/dev/hwrng` in a Linux guest.
 public final class VirtioEntropy: VirtioDevice {
+  /// The name its state travels under.
   public let name = "virtio-rng"
   let core: VirtioCore<NoExtra>
   private let instance: Int
@@ -20,21 +21,26 @@ public final class VirtioEntropy: VirtioDevice {
     self.instance = instance
   }
 
+  /// Answers the guest's load from the registers or the configuration space.
   public func read(offset: UInt64, byteCount: Int) -> UInt64 {
     core.read(offset, byteCount: byteCount, self)
   }
 
+  /// Takes the guest's store to the registers or the configuration space.
   public func write(offset: UInt64, byteCount: Int, value: UInt64) {
     core.write(offset, byteCount: byteCount, value: value, self)
   }
 
+  /// Puts the device into its state of power-on.
   public func reset() { core.reset(self) }
 
+  /// Lets the device work; see `Device`.
   public func resume() {
     core.refreshLine()
     notified(queue: 0)
   }
 
+  /// The device's section in the machine's state.
   public var vmstate: any VMStateSection {
     VMStateDevice(
       VirtioState<NoExtra>.description(name: name, queueCount: 1, offered: features),

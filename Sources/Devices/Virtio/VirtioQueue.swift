@@ -68,18 +68,22 @@ struct VirtioQueue: Equatable, Sendable {
     return try DescriptorChain(head: head, table: descriptors, size: size, memory: memory)
   }
 
-  /// Hands a request back, with the number of bytes written into its writable part.
+  /// Hands requests back, each with the number of bytes written into its writable part.
+  ///
+  /// The driver sees all of them at once.
   mutating func finish(
-    _ chain: DescriptorChain, written: Int, _ memory: DeviceMemory
+    _ requests: [(chain: DescriptorChain, written: Int)], _ memory: DeviceMemory
   ) throws(RingFault) {
     guard isReady else { return }
-    var entry: [UInt8] = []
-    entry.appendLittleEndian(UInt32(chain.head))
-    entry.appendLittleEndian(UInt32(clamping: written))
-    let slot = Int(nextUsed & (size - 1))
-    try memory.write(entry, at: memory.offset(used, by: 4 + 8 * slot))
-    nextUsed &+= 1
-    // The entry, and all that was written for the request, is there before the index says so.
+    for (chain, written) in requests {
+      var entry: [UInt8] = []
+      entry.appendLittleEndian(UInt32(chain.head))
+      entry.appendLittleEndian(UInt32(clamping: written))
+      let slot = Int(nextUsed & (size - 1))
+      try memory.write(entry, at: memory.offset(used, by: 4 + 8 * slot))
+      nextUsed &+= 1
+    }
+    // The entries, and all that was written for the requests, are there before the index says so.
     atomicMemoryFence(ordering: .releasing)
     try memory.store(nextUsed, at: memory.offset(used, by: 2))
   }
