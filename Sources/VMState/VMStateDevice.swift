@@ -20,6 +20,7 @@ public struct VMStateDevice<State: Sendable>: VMStateSection {
   public let description: VMStateDescription<State>
   private let blank: @Sendable () throws -> State
   private let capture: @Sendable () throws -> State
+  private let check: @Sendable (State) throws -> Void
   private let give: @Sendable (State) throws -> Void
   private let blocker: @Sendable () -> String?
 
@@ -31,6 +32,7 @@ public struct VMStateDevice<State: Sendable>: VMStateSection {
   ///   - blank: a state as after reset, with the sizes and properties of this very device; what
   ///     an older section does not say stays so. What `capture` gives, if `nil`.
   ///   - capture: a copy of the device's state.
+  ///   - check: refuses, by an error, a state that was read and does not suit this device or host.
   ///   - apply: gives the device a state. It runs only when all of the machine's sections were
   ///     read; if it fails the machine must not run.
   ///   - unmigratable: why the device cannot be saved just now, if it cannot.
@@ -38,6 +40,7 @@ public struct VMStateDevice<State: Sendable>: VMStateSection {
     _ description: VMStateDescription<State>, name: String? = nil, instance: UInt32 = 0,
     blank: (@Sendable () throws -> State)? = nil,
     capture: @escaping @Sendable () throws -> State,
+    check: @escaping @Sendable (State) throws -> Void = { _ in },
     apply: @escaping @Sendable (State) throws -> Void,
     unmigratable: @escaping @Sendable () -> String? = { nil }
   ) {
@@ -46,6 +49,7 @@ public struct VMStateDevice<State: Sendable>: VMStateSection {
     self.instance = instance
     self.blank = blank ?? capture
     self.capture = capture
+    self.check = check
     give = apply
     blocker = unmigratable
   }
@@ -78,6 +82,9 @@ public struct VMStateDevice<State: Sendable>: VMStateSection {
     }
     let state = try description.decode(
       payload, version: version, layout: layout, into: start, device: name, instance: instance)
+    do { try check(state) } catch {
+      throw place(.loading).refusal(error, of: "a state that suits this machine")
+    }
     return VMStatePending { () throws(VMStateError) in
       do { try give(state) } catch {
         throw place(.applying).refusal(error, of: "the device to take its state")

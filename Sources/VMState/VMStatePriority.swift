@@ -10,10 +10,10 @@ public struct VMStatePriority: RawRepresentable, Hashable, Comparable, Sendable 
   /// The priority of that place.
   public init(rawValue: Int) { self.rawValue = rawValue }
 
-  /// What processors and devices build upon: clocks, interrupt controllers.
-  public static let platform = VMStatePriority(rawValue: 200)
-  /// Processors.
-  public static let processor = VMStatePriority(rawValue: 100)
+  /// Processors, each with its own interrupt controller.
+  public static let processor = VMStatePriority(rawValue: 200)
+  /// What all devices use, and what sends to processors: interrupt controllers, timers, clocks.
+  public static let platform = VMStatePriority(rawValue: 100)
   /// Every other device.
   public static let device = VMStatePriority(rawValue: 0)
   /// What describes the whole, and so comes last.

@@ -18,7 +18,9 @@ package final class SampleDevice: Sendable {
 
   package var current: Sample { state.withLock { $0 } }
 
-  package struct Refusal: Error {}
+  package struct Refusal: Error {
+    package init() {}
+  }
 
   package var vmstate: any VMStateSection {
     VMStateDevice(

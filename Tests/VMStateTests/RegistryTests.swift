@@ -140,9 +140,9 @@ import Wire
       let description = VMStateDescription<Empty>(name: name, version: 1, priority: priority)
       try registry.add(VMStateDevice(description, capture: { Empty() }, apply: { _ in }))
     }
-    #expect(registry.sections.map(\.name) == ["clock", "cpu", "a", "b", "z"])
+    #expect(registry.sections.map(\.name) == ["cpu", "clock", "a", "b", "z"])
     registry.remove(name: "a", instance: 0)
-    #expect(try registry.save().sections().map(\.header.name) == ["clock", "cpu", "b", "z"])
+    #expect(try registry.save().sections().map(\.header.name) == ["cpu", "clock", "b", "z"])
   }
 
   @Test func `a device more or less is named`() throws {
@@ -198,6 +198,22 @@ import Wire
     let error = #expect(throws: VMStateError.self) { try registry.save() }
     #expect(error?.kind == .unmigratable)
     #expect(error?.device == "passthrough")
+  }
+
+  @Test func `a state that does not suit the device is refused before any is applied`() throws {
+    let state = try machine(6).registry().save()
+    let machine = SampleMachine()
+    var registry = VMStateRegistry()
+    for section in try machine.registry().sections where section.instance == 0 {
+      try registry.add(section)
+    }
+    try registry.add(
+      VMStateDevice(
+        Sample.description, instance: 1, capture: { Sample() },
+        check: { _ in throw SampleDevice.Refusal() }, apply: { _ in }))
+    let error = #expect(throws: VMStateError.self) { try registry.load(state) }
+    #expect(error?.action == .loading && error?.instance == 1)
+    #expect(machine.first.current == Sample())
   }
 
   @Test func `a device that does not take its state is named`() throws {

@@ -5,8 +5,8 @@ import Testing
 @testable import VMState
 
 @Suite struct VMStatePriorityTests {
-  @Test func `what others build upon comes before them`() {
-    let order: [VMStatePriority] = [.platform, .processor, .device, .last]
+  @Test func `what others send to comes before them`() {
+    let order: [VMStatePriority] = [.processor, .platform, .device, .last]
     #expect(order == order.sorted(by: >))
   }
 }
