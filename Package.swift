@@ -41,8 +41,8 @@ let package = Package(
     .executableTarget(
       name: "godwit",
       dependencies: [
-        "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Transport", "Wire", "JSON",
-        argumentParser,
+        "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Devices", "DirtyTracking",
+        "Transport", "Wire", "JSON", argumentParser,
       ],
       swiftSettings: strict),
 

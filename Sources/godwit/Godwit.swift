@@ -31,7 +31,7 @@ struct Godwit: AsyncParsableCommand {
         name: "Machines:",
         subcommands: [
           SaveCommand.self, RestoreCommand.self, StartCommand.self, ReceiveCommand.self,
-          SendCommand.self,
+          SendCommand.self, VMCommand.self,
         ]),
       CommandGroup(
         name: "The store:",

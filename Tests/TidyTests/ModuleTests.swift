@@ -35,8 +35,8 @@ import Testing
     "DemoGuest": ["Foundation"],
     "Demonstration": ["Endpoints", "CheckpointStore", "DemoGuest", "Foundation"],
     "godwit": [
-      "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Transport", "Wire", "JSON",
-      "ArgumentParser",
+      "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Devices", "DirtyTracking",
+      "Transport", "Wire", "JSON", "ArgumentParser",
       "Glibc", "Dispatch", "Foundation",
     ],
   ]
@@ -84,6 +84,8 @@ import Testing
     "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
     "Sources/QMP/Server/QMPWallClock.swift",
+    "Sources/VMM/Boot/BootFile.swift", "Sources/VMM/Boot/BootPlan+Source.swift",
+    "Sources/VMM/VCPU/Monitor.swift",
     "Sources/Wire/PageInflation.swift", "Sources/Wire/SpanAccess.swift",
     "Sources/godwit/Output/Terminal.swift",
   ]

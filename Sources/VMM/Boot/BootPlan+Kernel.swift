@@ -43,7 +43,8 @@ extension BootPlan {
       let bytes = [UInt8](commandLine.utf8)
       guard bytes.count <= limit, !bytes.contains(0) else {
         throw BootImageError(
-          "its command line has \(bytes.count) bytes, and it takes \(limit) at most, without zeroes")
+          "its command line has \(bytes.count) bytes, and it takes \(limit) at most, without zeroes"
+        )
       }
       return Piece("the command line", at: GuestLayout.commandLine, bytes + [0])
     }

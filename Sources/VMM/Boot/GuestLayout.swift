@@ -1,5 +1,6 @@
 // Where things are in a machine's guest-physical address space.
 
+import Devices
 public import GuestMemory
 
 /// The addresses of a machine: memory below 3 GiB and from 4 GiB on, devices between.
@@ -60,7 +61,7 @@ public struct GuestLayout: Sendable, Equatable {
   /// The interrupt of the clock with the date.
   public static let clockInterrupt: UInt32 = 8
   /// The interrupt of power management.
-  public static let powerInterrupt: UInt32 = 9
+  public static let powerInterrupt = UInt32(PowerManagement.interrupt)
 
   // What the boot protocols need
 

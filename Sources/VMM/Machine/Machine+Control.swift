@@ -1,5 +1,6 @@
 // What can be asked of a machine.
 
+import Devices
 import Transport
 
 extension Machine {
@@ -44,7 +45,7 @@ extension Machine {
   /// Presses the power button: a guest that listens to it switches itself off.
   public func powerDown() {
     life.tell(.powerDown)
-    pressPowerButton()
+    parts.power.pressPowerButton()
   }
 
   /// Ends the machine: processors, devices and threads; whoever waits for its end returns.

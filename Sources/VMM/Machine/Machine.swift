@@ -1,4 +1,10 @@
-// A machine: what it is made of, and what can be asked of it.
+// A machine: what it is made of, and how it is put together.
+
+public import Devices
+public import GuestMemory
+import KVM
+import Synchronization
+import Transport
 
 /// A virtual machine in this process.
 ///
@@ -9,19 +15,51 @@ public final class Machine: Sendable {
   public let configuration: MachineConfiguration
   /// What runs its processors.
   public let accelerator: any Accelerator
+  let parts: MachineParts
   let life: MachineLife
+  private let firstStart: ProcessorStart
 
-  /// Puts a machine together from its parts.
-  init(
-    configuration: MachineConfiguration, accelerator: any Accelerator, life: MachineLife
-  ) {
+  /// Puts a machine together: memory, devices, boot images and processors, none of which runs.
+  ///
+  /// - Parameter configuration: what it is to be.
+  /// - Throws: ``MachineError`` with a sentence about what this host lacks or what was asked wrong.
+  public init(_ configuration: MachineConfiguration) throws(MachineError) {
+    try configuration.check()
     self.configuration = configuration
-    self.accelerator = accelerator
-    self.life = life
+    let requests = GuestRequests()
+    let hardware = try Hardware(configuration, requests: requests)
+    parts = hardware.parts
+    accelerator = hardware.accelerator
+    let firmware = parts.firmwareTables(processorCount: configuration.processorCount)
+    let plan = try BootPlan(
+      configuration.incoming == nil ? configuration.boot : .nothing, layout: parts.layout,
+      firmware: firmware)
+    try plan.load(into: parts.memory, isReset: false)
+    firstStart = plan.start
+    try hardware.accelerator.reset(to: plan.start)
+    let parts = parts
+    life = MachineLife(
+      RunStateMachine(
+        isIncoming: configuration.incoming != nil,
+        startsAfterIncoming: !configuration.startsPaused),
+      accelerator: hardware.accelerator, requests: requests
+    ) { isQuiet in parts.setQuiet(isQuiet) }
   }
 
   /// What the machine is doing.
   public var runState: RunState { life.runState }
+
+  /// The guest's memory by blocks, with the dirty bitmaps.
+  public var ram: RAMList { parts.ram }
+
+  /// The guest's memory by guest-physical addresses.
+  public var memory: AddressSpace { parts.memory }
+
+  /// All devices, for resetting and saving; `quiesce` and `resume` are the machine's own business.
+  public var devices: [any Device] { parts.devices }
+
+  /// The processors' own accelerator where KVM runs them; nil for a stand-in.
+  public var kvm: KVMAccelerator? { accelerator as? KVMAccelerator }
 
   /// Calls `observer` with everything that happens from now on, in order, on the thread that makes
   /// it happen; it must neither block nor call the machine.
@@ -41,15 +79,33 @@ public final class Machine: Sendable {
     life.waitUntilEnd()
   }
 
+  /// Waits as ``waitUntilEnd()`` does, without holding a thread of the task pool.
+  public func ended() async -> MachineEnd {
+    await withCheckedContinuation { continuation in
+      life.whenEnded { continuation.resume(returning: $0) }
+    }
+  }
+
+  /// What to tell a person who sees the machine: that it is a stand-in; nil for a real one.
+  public var standInNote: String? {
+    guard accelerator.kind == .synthetic else { return nil }
+    return "This machine is a stand-in (--accel synthetic): no code runs in it, threads of the "
+      + "host do the demo guest's work on its memory."
+  }
+
   /// Why the machine's state is ``RunState/internalError``, or why its end was forced; nil where
   /// nothing went wrong.
   public var trouble: String? { life.trouble }
 
   /// Puts processors, devices and boot images into their first state; no processor runs.
+  ///
+  /// Images are read again rather than kept, since a machine may live for years without a reset.
   func resetParts() throws(MachineError) {
-    try accelerator.reset(to: .resetVector)
+    for device in parts.devices { device.reset() }
+    let plan = try BootPlan(
+      configuration.boot, layout: parts.layout,
+      firmware: parts.firmwareTables(processorCount: configuration.processorCount))
+    try plan.load(into: parts.memory, isReset: true)
+    try accelerator.reset(to: plan.start)
   }
-
-  /// Raises the power button's event.
-  func pressPowerButton() {}
 }

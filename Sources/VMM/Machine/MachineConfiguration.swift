@@ -1,5 +1,6 @@
 // What a machine is made of, as a person asks for it.
 
+public import Devices
 public import DirtyTracking
 
 /// What a machine is made of.
@@ -17,7 +18,7 @@ public struct MachineConfiguration: Sendable, Equatable {
   /// The network interfaces by the tap devices that they use.
   public var taps: [String] = []
   /// Where the serial port's bytes go and come from.
-  public var serial: SerialBackend = .none
+  public var serial: CharacterBackend = .none
   /// Whether other processes may map the guest's memory (a memfd, shared).
   public var sharesMemory = false
   /// The machine's name, as query-name answers it.
@@ -84,18 +85,6 @@ public struct MachineConfiguration: Sendable, Equatable {
       self.path = path
       self.isReadOnly = isReadOnly
     }
-  }
-
-  /// Where a serial port leads.
-  public enum SerialBackend: Sendable, Equatable {
-    /// Nowhere: what the guest says is dropped.
-    case none
-    /// The monitor's own input and output.
-    case standardStreams
-    /// A file that is made anew.
-    case file(path: String)
-    /// A Unix socket that one client at a time connects to.
-    case unix(path: String)
   }
 
   /// Where a machine's state comes from.

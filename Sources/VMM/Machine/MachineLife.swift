@@ -19,25 +19,27 @@ final class MachineLife: Sendable {
   private let accelerator: any Accelerator
   /// The devices with threads of their own, quiet while the machine is stopped.
   private let quiesce: @Sendable (Bool) -> Void
-  private struct Requests {
-    var queue: [GuestRequest] = []
-    var isOver = false
+  private let requests: GuestRequests
+  private struct End {
+    var value: MachineEnd?
+    var waiting: [@Sendable (MachineEnd) -> Void] = []
   }
 
-  private let requests = Monitor(Requests())
-  private let end = Monitor<MachineEnd?>(nil)
+  private let end = Monitor(End())
 
   /// - Parameters:
   ///   - run: the run state to begin with.
   ///   - accelerator: what runs the processors, paused.
+  ///   - requests: what the guest asks for, closed when the machine ends.
   ///   - quiesce: called with true when no processor runs any longer, with false before they run
   ///     again.
   init(
-    _ run: RunStateMachine, accelerator: any Accelerator,
+    _ run: RunStateMachine, accelerator: any Accelerator, requests: GuestRequests,
     quiesce: @escaping @Sendable (Bool) -> Void
   ) {
     state = Mutex(State(run: run))
     self.accelerator = accelerator
+    self.requests = requests
     self.quiesce = quiesce
   }
 
@@ -140,38 +142,39 @@ final class MachineLife: Sendable {
 
   // Requests of the guest
 
-  /// Has the machine's own thread carry a guest's request out; from any thread.
-  func post(_ request: GuestRequest) {
-    requests.update { $0.queue.append(request) }
-  }
-
   /// Waits for the next request of the guest; nil once the machine has ended.
-  func nextRequest() -> GuestRequest? {
-    requests.wait { requests -> GuestRequest?? in
-      if requests.isOver { return .some(nil) }
-      return requests.queue.isEmpty ? nil : requests.queue.removeFirst()
-    }
-  }
+  func nextRequest() -> GuestRequest? { requests.next() }
 
   // The end
 
   /// Ends the machine once; later calls do nothing.
   func finish(_ reason: MachineEvent.ShutdownReason, byGuest: Bool) {
-    let isFirst = requests.update { requests in
-      defer { requests.isOver = true }
-      return !requests.isOver
-    }
-    guard isFirst else { return }
+    guard requests.close() else { return }
     state.withLock { state in
       if state.run.state.isRunning, (try? state.run.on(.stop)) == .halt { halt(&state) }
       tell(.shutdown(byGuest: byGuest, reason: reason), &state)
       accelerator.end()
     }
-    end.update { $0 = MachineEnd(reason: reason, isByGuest: byGuest) }
+    let value = MachineEnd(reason: reason, isByGuest: byGuest)
+    let waiting = end.update { end in
+      end.value = value
+      defer { end.waiting = [] }
+      return end.waiting
+    }
+    for body in waiting { body(value) }
   }
 
   /// Waits until the machine has ended.
   func waitUntilEnd() -> MachineEnd {
-    end.wait { $0 }
+    end.wait { $0.value }
+  }
+
+  /// Calls `body` once the machine has ended, on the thread that ends it; at once if it has.
+  func whenEnded(_ body: @escaping @Sendable (MachineEnd) -> Void) {
+    let value = end.update { end in
+      if end.value == nil { end.waiting.append(body) }
+      return end.value
+    }
+    if let value { body(value) }
   }
 }

@@ -1,16 +1,7 @@
 // All the ACPI tables of a machine, laid out from one address on.
 
+import Devices
 import GuestMemory
-
-/// The ports of power management that the tables name and the machine serves.
-public enum PowerPorts {
-  /// Status and enable bits of events, two bytes each.
-  public static let events: UInt16 = 0x600
-  /// The control register, two bytes.
-  public static let control: UInt16 = 0x604
-  /// The sleep type that switches the machine off.
-  public static let offSleepType: UInt8 = 5
-}
 
 /// All the ACPI tables of a machine.
 struct FirmwareTables: Sendable {
@@ -19,10 +10,10 @@ struct FirmwareTables: Sendable {
     var processorCount: Int
     /// For each virtio-mmio device its address and its interrupt.
     var virtioDevices: [(address: GuestAddress, interrupt: UInt32)]
-    /// The port whose value resets the machine.
-    var resetPort: UInt16
-    var resetValue: UInt8
   }
+
+  /// The sleep type that switches the machine off; any does, so it is the customary one.
+  private static let offSleepType: UInt8 = 5
 
   /// The tables' bytes, from `address` on; the root pointer comes first.
   let bytes: [UInt8]
@@ -78,8 +69,8 @@ struct FirmwareTables: Sendable {
     table.put(UInt32(truncatingIfNeeded: control), at: 36)
     table.put(UInt32(truncatingIfNeeded: code), at: 40)
     table.put(UInt16(GuestLayout.powerInterrupt), at: 46)
-    table.put(UInt32(PowerPorts.events), at: 56)
-    table.put(UInt32(PowerPorts.control), at: 64)
+    table.put(UInt32(PowerManagement.firstPort), at: 56)
+    table.put(UInt32(PowerManagement.firstPort + 4), at: 64)
     table.put(4 as UInt8, at: 88)  // length of the event block
     table.put(2 as UInt8, at: 89)  // length of the control block
     table.put(0xFFF as UInt16, at: 96)  // no C2
@@ -88,11 +79,11 @@ struct FirmwareTables: Sendable {
     table.put(0b101 as UInt16, at: 109)  // legacy devices, no VGA
     // Cache flush works, no sleep button, no wake-up by the clock, a reset register.
     table.put(1 | 1 << 5 | 1 << 6 | 1 << 10 as UInt32, at: 112)
-    table.put(register(machine.resetPort, bits: 8), at: 116)
-    table.put(machine.resetValue, at: 128)
+    table.put(register(ResetControlRegister.firstPort, bits: 8), at: 116)
+    table.put(ResetControlRegister.resetValue, at: 128)
     table.put(code, at: 140)
-    table.put(register(PowerPorts.events, bits: 32), at: 148)
-    table.put(register(PowerPorts.control, bits: 16), at: 172)
+    table.put(register(PowerManagement.firstPort, bits: 32), at: 148)
+    table.put(register(PowerManagement.firstPort + 4, bits: 16), at: 172)
     let body = Array(table.bytes[ACPITable.headerByteCount...])
     return ACPITable.make("FACP", revision: 6, body: body)
   }
@@ -137,10 +128,11 @@ struct FirmwareTables: Sendable {
           .name(
             "_CRS",
             .resources(
-              memory: UInt32(device.address.rawValue), byteCount: 0x1000, interrupt: device.interrupt)),
+              memory: UInt32(device.address.rawValue), byteCount: 0x1000,
+              interrupt: device.interrupt)),
         ])
     }
-    let off = AML.number(PowerPorts.offSleepType)
+    let off = AML.number(Self.offSleepType)
     let code = AML.list([
       .scope("\\_SB_", devices),
       .name("\\_S5_", .package([off, off, .number(0), .number(0)])),

@@ -1,0 +1,41 @@
+// The way from a guest's request to the machine's own thread.
+
+/// What guests have asked for and nobody has carried out yet.
+///
+/// It is made before the devices that post to it and the machine that takes from it.
+final class GuestRequests: Sendable {
+  private struct State {
+    var queue: [GuestRequest] = []
+    var isOver = false
+  }
+
+  private let state = Monitor(State())
+
+  /// Has the machine's own thread carry a guest's request out; from any thread.
+  func post(_ request: GuestRequest) {
+    state.update { $0.queue.append(request) }
+  }
+
+  /// Waits for the next request of the guest; nil once the machine has ended.
+  func next() -> GuestRequest? {
+    state.wait { state -> GuestRequest?? in
+      if state.isOver { return .some(nil) }
+      return state.queue.isEmpty ? nil : state.queue.removeFirst()
+    }
+  }
+
+  /// Drops what was asked for before a reset.
+  func drop() {
+    state.update { $0.queue.removeAll() }
+  }
+
+  /// Ends all waiting.
+  ///
+  /// - Returns: whether this call did so.
+  func close() -> Bool {
+    state.update { state in
+      defer { state.isOver = true }
+      return !state.isOver
+    }
+  }
+}

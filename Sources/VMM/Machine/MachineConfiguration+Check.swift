@@ -1,0 +1,34 @@
+// What cannot be asked for, whatever the host.
+
+extension MachineConfiguration {
+  /// The unit of a machine's memory: pages of 2 MiB, in which it is mapped.
+  public static let memoryUnit: UInt64 = 2 << 20
+  /// The least memory, which the boot protocols need.
+  public static let leastMemory: UInt64 = 2 << 20
+  /// The most memory: what 46 bits of address reach.
+  public static let mostMemory: UInt64 = 1 << 46
+
+  /// Checks what does not depend on the host.
+  ///
+  /// - Throws: ``MachineError`` with a sentence about what was asked wrong.
+  func check() throws(MachineError) {
+    guard memoryByteCount >= Self.leastMemory, memoryByteCount <= Self.mostMemory else {
+      throw .memory(
+        byteCount: memoryByteCount, reason: "a machine has from 2 MiB to 64 TiB of it")
+    }
+    guard memoryByteCount % Self.memoryUnit == 0 else {
+      throw .memory(byteCount: memoryByteCount, reason: "it has to be a multiple of 2 MiB")
+    }
+    guard processorCount >= 1 else { throw .processors(count: processorCount, most: 64) }
+    if accelerator == .synthetic {
+      guard case .demonstration = boot else {
+        throw .configuration(
+          "'--accel synthetic' executes no code, it only imitates the demonstration's guest: "
+            + "give --demo-guest, or use --accel kvm")
+      }
+    }
+    if case .flat(let path, let address) = boot, address >= memoryByteCount {
+      throw .boot(path: path, reason: "its address lies beyond the machine's memory")
+    }
+  }
+}

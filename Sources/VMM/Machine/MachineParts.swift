@@ -1,0 +1,139 @@
+// The parts of a machine: memory, ports, devices, and how they are wired.
+
+import Devices
+import GuestMemory
+
+/// A machine's memory and devices, wired to each other.
+final class MachineParts: Sendable {
+  /// The name of the guest's memory in streams, as QEMU's PCs have it.
+  static let memoryName = "pc.ram"
+  private static let clockPort: UInt16 = 0x70
+  private static let serialPort: UInt16 = 0x3F8
+
+  let layout: GuestLayout
+  let ram: RAMList
+  let memory: AddressSpace
+  let mainBlock: RAMBlock
+  let ports: PortBus
+  let serial: SerialPort
+  let power: PowerManagement
+  /// The virtio devices by number, each at its address with its interrupt.
+  let virtio: [any VirtioDevice]
+  /// All devices, in the order in which they are reset and resumed.
+  let devices: [any Device]
+
+  /// Puts the parts together.
+  ///
+  /// - Parameters:
+  ///   - configuration: what the machine is to have.
+  ///   - line: makes the interrupt line of a number.
+  ///   - post: takes what the guest wants of the machine.
+  init(
+    _ configuration: MachineConfiguration, line: (UInt32) -> InterruptLine,
+    post: @escaping @Sendable (GuestRequest) -> Void
+  ) throws(MachineError) {
+    layout = GuestLayout(memoryByteCount: configuration.memoryByteCount)
+    ram = RAMList()
+    let root = MemoryRegion.container(name: "system", byteCount: 1 << 52)
+    memory = AddressSpace(name: "memory", root: root, ram: ram)
+    mainBlock = try Self.makeMemory(configuration, layout, ram: ram, root: root)
+    let request: @Sendable (PowerRequest) -> Void = { request in
+      post(request == .reset ? .reset : .shutdown)
+    }
+    do throws(DeviceError) {
+      serial = try SerialPort(
+        backend: configuration.serial, line: line(GuestLayout.serialInterrupt))
+      let clock = try RealTimeClock(line: line(GuestLayout.clockInterrupt))
+      power = PowerManagement(line: line(GuestLayout.powerInterrupt), request: request)
+      let resetControl = ResetControlRegister(request: request)
+      var ports = PortBus()
+      ports.add(serial, at: Self.serialPort, count: SerialPort.portCount)
+      ports.add(clock, at: Self.clockPort, count: RealTimeClock.portCount)
+      ports.add(power, at: PowerManagement.firstPort, count: PowerManagement.portCount)
+      ports.add(
+        resetControl, at: ResetControlRegister.firstPort, count: ResetControlRegister.portCount)
+      ports.add(
+        KeyboardResetPorts(request: request), at: KeyboardResetPorts.firstPort,
+        count: KeyboardResetPorts.portCount)
+      self.ports = ports
+      virtio = try Self.makeVirtio(configuration, memory: memory, line: line)
+      devices = [serial, clock, power, resetControl] + virtio.map { $0 as any Device }
+    } catch {
+      throw .device("\(error)")
+    }
+    let page = DemonstrationPage(serial: serial)
+    try placeRegisters(in: root, page)
+  }
+
+  /// Makes the guest's memory and shows it below 3 GiB and from 4 GiB on.
+  private static func makeMemory(
+    _ configuration: MachineConfiguration, _ layout: GuestLayout, ram: RAMList,
+    root: MemoryRegion
+  ) throws(MachineError) -> RAMBlock {
+    do throws(GuestMemoryError) {
+      let block = try ram.add(
+        name: memoryName, byteCount: Int(layout.memoryByteCount),
+        backing: configuration.sharesMemory ? .sharedMemory : .anonymous)
+      root.addSubregion(
+        .ram(name: "ram-low", block: block, offset: 0, byteCount: Int(layout.lowByteCount)), at: 0)
+      if layout.highByteCount > 0 {
+        root.addSubregion(
+          .ram(
+            name: "ram-high", block: block, offset: Int(layout.lowByteCount),
+            byteCount: Int(layout.highByteCount)),
+          at: GuestLayout.highMemoryStart)
+      }
+      return block
+    } catch {
+      throw .memory(byteCount: configuration.memoryByteCount, reason: "\(error)")
+    }
+  }
+
+  /// Makes the virtio devices.
+  private static func makeVirtio(
+    _ configuration: MachineConfiguration, memory: AddressSpace,
+    line: (UInt32) -> InterruptLine
+  ) throws(DeviceError) -> [any VirtioDevice] {
+    // Interrupts go by place, so the order is part of what a saved machine expects.
+    let lines = GuestLayout.virtioInterrupts.map(line)
+    return [VirtioEntropy(memory: memory, line: lines[0])]
+  }
+
+  /// Puts the devices' registers in their places; the view is in force when this returns.
+  private func placeRegisters(
+    in root: MemoryRegion, _ page: DemonstrationPage
+  ) throws(MachineError) {
+    do throws(GuestMemoryError) {
+      try memory.transaction { () throws(GuestMemoryError) in
+        for (index, device) in virtio.enumerated() {
+          root.addSubregion(
+            .mmio(name: "\(device.name)-\(index)", byteCount: 0x1000, handler: device),
+            at: GuestLayout.virtioAddress(index).rawValue)
+        }
+        root.addSubregion(
+          .mmio(
+            name: "demonstration", byteCount: DemonstrationPage.byteCount, handler: page),
+          at: GuestLayout.demonstrationPage.rawValue)
+      }
+    } catch {
+      throw .kernel(action: "cannot lay out the machine's memory", reason: "\(error)")
+    }
+  }
+
+  /// The tables by which a guest finds the devices.
+  func firmwareTables(processorCount: Int) -> FirmwareTables {
+    let places = virtio.indices.map { index in
+      (GuestLayout.virtioAddress(index), GuestLayout.virtioInterrupts[index])
+    }
+    return FirmwareTables(
+      FirmwareTables.Machine(processorCount: processorCount, virtioDevices: places),
+      at: GuestLayout.firmwareTables)
+  }
+
+  /// Lets the devices work, or returns once none does.
+  func setQuiet(_ isQuiet: Bool) {
+    for device in devices {
+      if isQuiet { device.quiesce() } else { device.resume() }
+    }
+  }
+}

@@ -1,0 +1,141 @@
+// Processors run by the host kernel's KVM.
+
+public import KVM
+import Synchronization
+import Transport
+
+/// Processors run by the host kernel's KVM, each on a thread of its own, with the kernel's
+/// interrupt controllers and interval timer.
+public final class KVMAccelerator: Accelerator {
+  public let kind = AcceleratorKind.kvm
+  /// The machine in the kernel.
+  public let machine: KVMVirtualMachine
+  /// Its processors, by number; their state may be read and set while the machine is stopped.
+  public let vcpus: [KVMVCPU]
+  /// The guest's clock as it stood when the processors were stopped, in nanoseconds; what is put
+  /// here goes into the clock before they run. Nil before the first stop.
+  public var stoppedClock: UInt64? {
+    get { clock.withLock { $0 } }
+    set { clock.withLock { $0 = newValue } }
+  }
+
+  private let clock = Mutex<UInt64?>(nil)
+  private let first: [VCPUFirstState]
+  private let firstChips: ChipStates
+  private let group: VCPUGroup
+  private let threads = Mutex<[NamedThread]>([])
+
+  public var processorCount: Int { vcpus.count }
+
+  /// What the machine in the kernel needs before devices can be wired to it.
+  struct Host: Sendable {
+    let system: KVMSystem
+    let machine: KVMVirtualMachine
+
+    /// Opens KVM and makes a machine with interrupt controllers and a timer.
+    init() throws(KVMError) {
+      system = try KVMSystem()
+      machine = try system.makeVirtualMachine()
+      try machine.setTSSAddress(UInt64(GuestLayout.taskStateAddress))
+      if system.check(.setIdentityMapAddress) > 0 {
+        try machine.setIdentityMapAddress(GuestLayout.identityMapAddress)
+      }
+      try machine.makeIRQChip()
+      try machine.makePIT2()
+    }
+  }
+
+  /// Makes the processors, standing.
+  ///
+  /// - Parameters:
+  ///   - host: the machine in the kernel.
+  ///   - count: how many processors.
+  init(_ host: Host, processorCount count: Int) throws(KVMError) {
+    machine = host.machine
+    group = VCPUGroup(count: count)
+    let supported = try host.system.supportedCPUID()
+    let indices = try host.system.modelSpecificRegisterIndices()
+    var vcpus: [KVMVCPU] = []
+    var first: [VCPUFirstState] = []
+    for index in 0..<count {
+      let vcpu = try host.machine.makeVCPU(index: index)
+      try vcpu.setCPUID(ProcessorFeatures.entries(supported, index: index, of: count))
+      first.append(try VCPUFirstState(vcpu, indices: indices))
+      vcpus.append(vcpu)
+    }
+    self.vcpus = vcpus
+    self.first = first
+    firstChips = try ChipStates(host.machine)
+  }
+
+  /// Starts the threads, which stand until ``resume()``.
+  ///
+  /// - Parameters:
+  ///   - bus: where the processors' accesses go.
+  ///   - post: takes what the guest wants of the machine.
+  ///   - ringFull: makes room in a processor's dirty ring.
+  func start(
+    _ bus: GuestBus, post: @escaping @Sendable (GuestRequest) -> Void,
+    ringFull: @escaping @Sendable (KVMVCPU) -> Void
+  ) throws(TransportError) {
+    var started: [NamedThread] = []
+    for vcpu in vcpus {
+      let runner = VCPURunner(vcpu, bus: bus, group: group, post: post, ringFull: ringFull)
+      started.append(try NamedThread(name: "vcpu\(vcpu.index)") { runner.main() })
+    }
+    threads.withLock { $0 = started }
+  }
+
+  public func resume() {
+    if let clock = stoppedClock {
+      // A guest's clock stands while the guest does. A kernel that cannot set it lets it run on,
+      // which is no reason to keep the guest from running.
+      try? machine.setClock(nanoseconds: clock)
+      for vcpu in vcpus { _ = try? vcpu.noteClockPause() }
+    }
+    group.run()
+  }
+
+  public func pause() {
+    group.halt { for vcpu in vcpus { vcpu.kick() } }
+    if let clock = try? machine.clock().nanoseconds { stoppedClock = clock }
+  }
+
+  public func reset(to start: ProcessorStart) throws(MachineError) {
+    do throws(KVMError) {
+      try firstChips.apply(to: machine)
+      for (vcpu, state) in zip(vcpus, first) { try state.apply(to: vcpu) }
+      if let boot = vcpus.first { try start.apply(to: boot) }
+    } catch {
+      throw .kernel(action: "cannot reset the machine", reason: "\(error)")
+    }
+  }
+
+  public func end() {
+    pause()
+    group.end()
+    for thread in threads.withLock({ $0 }) { thread.join() }
+  }
+}
+
+/// The kernel's interrupt controllers and timer when they were made, which a reset puts back.
+struct ChipStates: Sendable {
+  private let primary: PICState
+  private let secondary: PICState
+  private let ioapic: IOAPICState
+  private let timer: PITState
+
+  init(_ machine: KVMVirtualMachine) throws(KVMError) {
+    primary = try machine.pic(.master)
+    secondary = try machine.pic(.slave)
+    ioapic = try machine.ioapic()
+    timer = try machine.pit2()
+  }
+
+  func apply(to machine: KVMVirtualMachine) throws(KVMError) {
+    try machine.setPIC(.master, to: primary)
+    try machine.setPIC(.slave, to: secondary)
+    try machine.setIOAPIC(to: ioapic)
+    try machine.setPIT2(to: timer)
+  }
+}

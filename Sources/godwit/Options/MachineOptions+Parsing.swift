@@ -1,0 +1,18 @@
+// The machine's own types as option values.
+
+public import ArgumentParser
+public import Devices
+public import DirtyTracking
+public import VMM
+
+extension MemorySize: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
+
+extension AcceleratorKind: ExpressibleByArgument {}
+
+extension DirtyLogKind: ExpressibleByArgument {}
+
+extension CharacterBackend: ExpressibleByArgument {
+  public init?(argument: String) { self.init(argument) }
+}
