@@ -145,6 +145,11 @@ let package = Package(
       name: "machine-bench", dependencies: ["VMM", "DemoGuest"], path: "Benchmarks/MachineBench",
       swiftSettings: strict),
 
+    // Dirty bitmaps measured against memcpy (`swift run -c release memory-bench`).
+    .executableTarget(
+      name: "memory-bench", dependencies: ["GuestMemory"], path: "Benchmarks/MemoryBench",
+      swiftSettings: strict),
+
     // Tests, one target per module, and the real thing.
     .target(
       name: "QEMULab", dependencies: ["DemoGuest", "QMP", "JSON"], path: "Tests/QEMULab",

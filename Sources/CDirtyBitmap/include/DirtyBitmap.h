@@ -1,13 +1,17 @@
 // The inner loops over dirty bitmaps and pages, for the widest vectors that the processor has.
 // A bitmap is an array of 64-bit words; page 0 is the lowest bit of the first word.
 //
-// "marks" are words that other threads set bits in at any time, atomically. "target" and "merged"
-// are the caller's alone during a call (it holds a lock).
+// "marks" are words that other threads set bits in at any time, atomically; in "summary" they then
+// set the bit of the mark's chunk of 64 words. "target" and "merged" are the caller's alone during
+// a call (it holds a lock).
 #ifndef GODWIT_DIRTY_BITMAP_H
 #define GODWIT_DIRTY_BITMAP_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+/// Words that one bit of a summary stands for.
+enum { GODWIT_CHUNK_WORDS = 64 };
 
 /// Sets in `target` what is set in `source`; how many bits that added.
 uint64_t godwit_bitmap_merge(uint64_t *target, const uint64_t *source, size_t words);
@@ -20,32 +24,38 @@ uint64_t godwit_bitmap_merge_shifted(uint64_t *target, const uint64_t *source, s
 /// Sets every bit of `target`; how many were clear.
 uint64_t godwit_bitmap_fill(uint64_t *target, size_t words);
 
-/// Moves what is set in `marks` or in `merged` into `target` and clears it in both.
+/// Moves what is set in `merged` into `target` and clears it.
 /// Returns how many bits were set; `*added` grows by how many of them `target` did not have.
-uint64_t godwit_bitmap_harvest(uint64_t *marks, uint64_t *merged, uint64_t *target, size_t words,
-                               uint64_t *added);
+uint64_t godwit_bitmap_harvest(uint64_t *merged, uint64_t *target, size_t words, uint64_t *added);
 
-/// How many bits are set in `marks` or in `merged`.
-uint64_t godwit_bitmap_count(const uint64_t *marks, const uint64_t *merged, size_t words);
+/// Clears `merged`; how many bits were set.
+uint64_t godwit_bitmap_clear(uint64_t *merged, size_t words);
+
+/// How many bits are set in `merged`.
+uint64_t godwit_bitmap_count(const uint64_t *merged, size_t words);
 
 /// Whether all `count` bytes are zero; any address, any count.
 _Bool godwit_bytes_are_zero(const void *bytes, size_t count);
 
-/// Sets the bits of `mask` in a word that other threads use; the word as it was before.
-static inline uint64_t godwit_word_set(uint64_t *word, uint64_t mask) {
-  // Reading first keeps the cache line of a page that is written again and again from moving
-  // between processors. The fence orders the caller's write to the page before the reading: whoever
-  // clears the bit later then sees that write.
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  uint64_t old = __atomic_load_n(word, __ATOMIC_RELAXED);
-  if ((old & mask) == mask) return old;
-  return __atomic_fetch_or(word, mask, __ATOMIC_SEQ_CST);
-}
+/// Moves the marks of the chunks of `wanted` into `merged`; *summary says which chunks have any.
+void godwit_marks_fold(uint64_t *summary, uint64_t wanted, uint64_t *marks, uint64_t *merged);
 
-/// Clears the bits of `mask` in a word that other threads use; the word as it was before.
-static inline uint64_t godwit_word_clear(uint64_t *word, uint64_t mask) {
-  if ((__atomic_load_n(word, __ATOMIC_RELAXED) & mask) == 0) return 0;
-  return __atomic_fetch_and(word, ~mask, __ATOMIC_SEQ_CST);
+/// Sets the bits of `mask` in a word of marks, and the bit `chunk` of its summary.
+///
+/// To be called after the pages were written: whoever folds the marks afterwards, and then reads the
+/// pages, sees what was written.
+static inline void godwit_marks_set(uint64_t *word, uint64_t mask, uint64_t *summary,
+                                    uint64_t chunk) {
+  // Reading first keeps the cache line of a page that is written again and again from moving
+  // between processors. The fence orders the caller's write before that reading: if the bit is
+  // still set, its taking comes later.
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  if ((__atomic_load_n(word, __ATOMIC_SEQ_CST) & mask) != mask)
+    __atomic_fetch_or(word, mask, __ATOMIC_SEQ_CST);
+  // The summary comes second here and is taken first by the folding: a mark can be folded with its
+  // summary still to come, which costs one look too many, but never the other way round.
+  if ((__atomic_load_n(summary, __ATOMIC_SEQ_CST) & chunk) == 0)
+    __atomic_fetch_or(summary, chunk, __ATOMIC_SEQ_CST);
 }
 
 /// A word that other threads use.

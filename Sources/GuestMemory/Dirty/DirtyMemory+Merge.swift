@@ -11,7 +11,7 @@ extension DirtyMemory {
   ///   - start: where the slot's first page lies.
   ///   - pageCount: pages of the slot; `bitmap` has at least that many bits.
   ///   - client: whom the pages are dirty for.
-  /// - Returns: how many pages no bitmap had brought since they were harvested last.
+  /// - Returns: how many pages were clean before.
   @discardableResult
   public func merge(
     _ bitmap: Span<UInt64>, at start: RAMAddress, pageCount: Int, for client: DirtyClient
@@ -57,7 +57,7 @@ extension DirtyMemory {
   ///   - pageCount: pages of the slot, in units of 4096 bytes; the last bit may reach beyond.
   ///   - pagesPerBit: the host's page size in units of 4096 bytes, a power of two.
   ///   - client: whom the pages are dirty for.
-  /// - Returns: how many pages no bitmap had brought since they were harvested last.
+  /// - Returns: how many pages were clean before.
   @discardableResult
   public func merge(
     _ bitmap: Span<UInt64>, at start: RAMAddress, pageCount: Int, pagesPerBit: Int,
@@ -111,7 +111,7 @@ extension DirtyMemory {
   /// Takes the dirty pages of a range and cleans them.
   ///
   /// A mark that is set meanwhile is either taken or stays; none is lost. Marks are taken by an
-  /// atomic exchange a word, and only where there are any.
+  /// atomic exchange a word, where there are any.
   ///
   /// - Parameters:
   ///   - range: the pages.

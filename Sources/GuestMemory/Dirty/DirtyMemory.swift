@@ -91,11 +91,15 @@ public final class DirtyMemory: Sendable {
   }
 
   private func markAll(_ range: RAMRange, _ clients: DirtyClients) {
+    if clients.contains(.migration) { markAll(range, for: .migration) }
+    if clients.contains(.display) { markAll(range, for: .display) }
+    if clients.contains(.code) { markAll(range, for: .code) }
+  }
+
+  private func markAll(_ range: RAMRange, for client: DirtyClient) {
     forEachPiece(of: range.pages) { piece, pages in
-      for client in DirtyClient.allCases where clients.contains(DirtyClients(client)) {
-        PageWords.forEach(of: pages) { word, mask in
-          _ = piece.mark(word: word, mask: mask, client)
-        }
+      PageWords.forEach(of: pages) { word, mask in
+        piece.mark(word: word, mask: mask, client)
       }
     }
   }
@@ -135,7 +139,7 @@ public final class DirtyMemory: Sendable {
   // MARK: Setting and clearing
 
   /// Makes every page of a range dirty, at the speed of memory.
-  /// - Returns: how many pages no bitmap had brought since they were harvested last.
+  /// - Returns: how many pages were clean before.
   @discardableResult
   public func setAll(_ range: RAMRange, for client: DirtyClient) -> Int {
     var added = 0
@@ -157,10 +161,12 @@ public final class DirtyMemory: Sendable {
   public func clear(_ range: RAMRange, for client: DirtyClient) -> Int {
     var taken = 0
     forEachPiece(of: range.pages) { piece, pages in
+      let parts = PageWords(pages)
       withLock(client) {
-        PageWords.forEach(of: pages) { word, mask in
+        parts.forEachEdge { word, mask in
           taken += piece.take(word: word, mask: mask, client).nonzeroBitCount
         }
+        taken += piece.clear(parts.whole, client)
       }
     }
     return taken

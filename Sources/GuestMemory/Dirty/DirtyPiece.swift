@@ -3,8 +3,9 @@
 // Each client has two layers. *Marks* are set by whoever writes to guest memory (devices, vCPU
 // threads of the synthetic machine), any number of threads at once, one atomic operation a word.
 // *Merged* holds what slot bitmaps brought; only the holder of the client's lock touches it, so that
-// merging and harvesting run at the speed of plain memory instead of one locked operation a word
-// (about 0.05 x memcpy). A page is dirty if either layer has it.
+// merging and harvesting run at the speed of plain memory instead of one locked operation a word,
+// which would be twenty times slower. Whatever needs to know all that is dirty folds the marks of
+// its words into the merged layer first; a summary says where there are any.
 
 internal import CDirtyBitmap
 internal import Glibc
@@ -17,8 +18,12 @@ internal import Glibc
 struct DirtyPiece: @unchecked Sendable {
   static let pageCount = 2 << 20
   static let wordCount = pageCount / 64
-  private static let layerCount = 2 * 3
-  private static let byteCount = layerCount * wordCount * 8
+  /// Words for which one word of the summary stands.
+  private static let wordsPerSummary = Int(GODWIT_CHUNK_WORDS) * 64
+  private static let summaryCount = wordCount / wordsPerSummary
+  /// Marks, merged and summary, one after the other.
+  private static let wordsPerClient = 2 * wordCount + summaryCount
+  private static let byteCount = DirtyClient.allCases.count * wordsPerClient * 8
 
   private let words: UnsafeMutablePointer<UInt64>
 
@@ -32,7 +37,7 @@ struct DirtyPiece: @unchecked Sendable {
     }
     // SAFETY: the mapping is page-aligned and that long; any bits are a valid UInt64.
     unsafe words = address.bindMemory(
-      to: UInt64.self, capacity: Self.layerCount * Self.wordCount)
+      to: UInt64.self, capacity: Self.byteCount / 8)
   }
 
   /// The piece that `bits` stands for.
@@ -50,14 +55,22 @@ struct DirtyPiece: @unchecked Sendable {
   /// Gives the memory back; no copy of this value may be used again.
   func free() { unsafe _ = munmap(words, Self.byteCount) }
 
+  @inline(__always)
   private func marks(_ client: DirtyClient) -> UnsafeMutablePointer<UInt64> {
-    unsafe words + client.rawValue * 2 * Self.wordCount
+    unsafe words + client.rawValue * Self.wordsPerClient
   }
 
+  @inline(__always)
   private func merged(_ client: DirtyClient) -> UnsafeMutablePointer<UInt64> {
-    unsafe words + (client.rawValue * 2 + 1) * Self.wordCount
+    unsafe marks(client) + Self.wordCount
   }
 
+  @inline(__always)
+  private func summary(_ client: DirtyClient) -> UnsafeMutablePointer<UInt64> {
+    unsafe marks(client) + 2 * Self.wordCount
+  }
+
+  @inline(__always)
   private static func check(_ words: Range<Int>) {
     precondition(
       words.lowerBound >= 0 && words.upperBound <= wordCount, "words outside a dirty piece")
@@ -65,64 +78,72 @@ struct DirtyPiece: @unchecked Sendable {
 
   // MARK: Marks, without a lock
 
-  /// Marks the pages of `mask` in a word; those that had no mark before.
+  /// Marks the pages of `mask` in a word.
   @inline(__always)
-  func mark(word: Int, mask: UInt64, _ client: DirtyClient) -> UInt64 {
+  func mark(word: Int, mask: UInt64, _ client: DirtyClient) {
     Self.check(word..<word + 1)
-    // SAFETY: the word is inside the layer, and other threads use it atomically only.
-    return unsafe mask & ~godwit_word_set(marks(client) + word, mask)
-  }
-
-  /// The marks in a word.
-  func marked(word: Int, _ client: DirtyClient) -> UInt64 {
-    Self.check(word..<word + 1)
-    // SAFETY: as for `mark`.
-    return unsafe godwit_word_peek(marks(client) + word)
+    let chunk: UInt64 = 1 << UInt64(word / Int(GODWIT_CHUNK_WORDS) % 64)
+    // SAFETY: the word is inside the layer and its summary inside the summary; other threads use
+    // both atomically only.
+    unsafe godwit_marks_set(
+      marks(client) + word, mask, summary(client) + word / Self.wordsPerSummary, chunk)
   }
 
   // MARK: Both layers, with the client's lock held
 
+  /// Moves marks into the merged layer: those of some words, and of their neighbours in the chunks.
+  @inline(__always)
+  func fold(_ words: Range<Int>, _ client: DirtyClient) {
+    guard !words.isEmpty else { return }
+    Self.check(words)
+    let chunkWords = Int(GODWIT_CHUNK_WORDS)
+    let chunks = words.lowerBound / chunkWords..<(words.upperBound - 1) / chunkWords + 1
+    PageWords.forEach(of: chunks) { index, wanted in
+      let first = index * Self.wordsPerSummary
+      // SAFETY: `check` keeps the chunks inside both layers; the caller holds the lock.
+      unsafe godwit_marks_fold(
+        summary(client) + index, wanted, marks(client) + first, merged(client) + first)
+    }
+  }
+
   /// The dirty pages in a word.
   func dirty(word: Int, _ client: DirtyClient) -> UInt64 {
-    Self.check(word..<word + 1)
-    // SAFETY: the word is inside both layers; the caller holds the lock.
-    return unsafe godwit_word_peek(marks(client) + word) | merged(client)[word]
+    fold(word..<word + 1, client)
+    // SAFETY: `fold` has checked the word; the caller holds the lock.
+    return unsafe merged(client)[word]
   }
 
   /// Cleans the pages of `mask` in a word; those that were dirty.
   func take(word: Int, mask: UInt64, _ client: DirtyClient) -> UInt64 {
-    Self.check(word..<word + 1)
-    // SAFETY: the word is inside both layers; the caller holds the lock.
-    let marked = unsafe godwit_word_clear(marks(client) + word, mask)
-    let known = unsafe merged(client)[word]
-    unsafe merged(client)[word] = known & ~mask
-    return (marked | known) & mask
+    let dirty = dirty(word: word, client)
+    // SAFETY: `dirty` has checked the word; the caller holds the lock.
+    if dirty & mask != 0 { unsafe merged(client)[word] = dirty & ~mask }
+    return dirty & mask
   }
 
-  /// Adds the pages of `mask` to the merged layer of a word; how many that layer did not have.
+  /// Makes the pages of `mask` in a word dirty; how many were clean.
   func merge(word: Int, mask: UInt64, _ client: DirtyClient) -> Int {
-    Self.check(word..<word + 1)
-    // SAFETY: the word is inside the layer; the caller holds the lock.
-    let known = unsafe merged(client)[word]
-    unsafe merged(client)[word] = known | mask
-    return (mask & ~known).nonzeroBitCount
+    let dirty = dirty(word: word, client)
+    // SAFETY: `dirty` has checked the word; the caller holds the lock.
+    unsafe merged(client)[word] = dirty | mask
+    return (mask & ~dirty).nonzeroBitCount
   }
 
-  /// Adds whole words of a bitmap to the merged layer; how many pages that layer did not have.
+  /// Makes the pages dirty that whole words of a bitmap name; how many were clean.
   /// - Parameters:
   ///   - source: the bitmap.
   ///   - bit: the bit of `source` that stands for the first page of the first word.
   func merge(
     _ target: Range<Int>, from source: Span<UInt64>, bit: Int, _ client: DirtyClient
   ) -> Int {
-    Self.check(target)
+    fold(target, client)
     let first = bit / 64
     let shift = bit % 64
     precondition(
       bit >= 0 && first + target.count + (shift > 0 ? 1 : 0) <= source.count,
       "words outside a slot bitmap")
-    // SAFETY: the precondition keeps the reading inside `source`, `check` the writing inside the
-    // layer; the caller holds the lock.
+    // SAFETY: the precondition keeps the reading inside `source`, `fold` has checked the
+    // writing; the caller holds the lock.
     return unsafe source.withUnsafeBufferPointer { words in
       guard let start = words.baseAddress else { return 0 }
       let to = unsafe merged(client) + target.lowerBound
@@ -134,10 +155,10 @@ struct DirtyPiece: @unchecked Sendable {
     }
   }
 
-  /// Adds all pages of whole words to the merged layer; how many that layer did not have.
+  /// Makes all pages of whole words dirty; how many were clean.
   func fill(_ target: Range<Int>, _ client: DirtyClient) -> Int {
-    Self.check(target)
-    // SAFETY: the words are inside the layer; the caller holds the lock.
+    fold(target, client)
+    // SAFETY: `fold` has checked the words; the caller holds the lock.
     return Int(unsafe godwit_bitmap_fill(merged(client) + target.lowerBound, target.count))
   }
 
@@ -146,26 +167,30 @@ struct DirtyPiece: @unchecked Sendable {
     _ source: Range<Int>, into output: inout MutableSpan<UInt64>, first: Int,
     _ client: DirtyClient
   ) -> Harvest {
-    Self.check(source)
+    fold(source, client)
     precondition(first >= 0 && first + source.count <= output.count, "words outside the output")
     var added: UInt64 = 0
-    // SAFETY: the words are inside both layers and the output; the caller holds the lock.
+    // SAFETY: `fold` and the precondition have checked the words; the caller holds the lock.
     let found = unsafe output.withUnsafeMutableBufferPointer { words -> UInt64 in
       guard let start = words.baseAddress else { return 0 }
       return unsafe godwit_bitmap_harvest(
-        marks(client) + source.lowerBound, merged(client) + source.lowerBound, start + first,
-        source.count, &added)
+        merged(client) + source.lowerBound, start + first, source.count, &added)
     }
     return Harvest(pageCount: Int(found), addedCount: Int(added))
   }
 
+  /// Cleans whole words; how many pages were dirty.
+  func clear(_ target: Range<Int>, _ client: DirtyClient) -> Int {
+    fold(target, client)
+    // SAFETY: `fold` has checked the words; the caller holds the lock.
+    return Int(unsafe godwit_bitmap_clear(merged(client) + target.lowerBound, target.count))
+  }
+
   /// How many pages of whole words are dirty.
   func count(_ source: Range<Int>, _ client: DirtyClient) -> Int {
-    Self.check(source)
-    // SAFETY: the words are inside both layers; the caller holds the lock.
-    return Int(
-      unsafe godwit_bitmap_count(
-        marks(client) + source.lowerBound, merged(client) + source.lowerBound, source.count))
+    fold(source, client)
+    // SAFETY: `fold` has checked the words; the caller holds the lock.
+    return Int(unsafe godwit_bitmap_count(merged(client) + source.lowerBound, source.count))
   }
 }
 

@@ -55,11 +55,12 @@ public final class RAMList: Sendable {
     let pages = RAMRange(
       covering: RAMAddress(UInt64(place.range.lowerBound)), byteCount: place.range.count)
     try dirty.grow(toPageCount: pages.pages.upperBound)
+    if place.wasUsed {
+      for client in DirtyClient.allCases { dirty.clear(pages, for: client) }
+    }
     let block = try RAMBlock(
       name: name, byteCount: byteCount, backing: backing, isMigratable: isMigratable, place: place,
       dirty: dirty)
-    // What the place's previous owner left.
-    for client in DirtyClient.allCases { dirty.clear(pages, for: client) }
     let isNew = list.withLock { blocks in
       if blocks.contains(where: { $0.name == name }) { return false }
       blocks.append(block)
