@@ -83,7 +83,7 @@ import Testing
     "Sources/KVM/RunMapping.swift",
     "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
-    "Sources/QMP/Server/QMPWallClock.swift",
+    "Sources/QMP/Server/QMPEvent+Clock.swift",
     "Sources/VMM/Boot/BootFile.swift", "Sources/VMM/Boot/BootPlan+Source.swift",
     "Sources/VMM/VCPU/Monitor.swift",
     "Sources/Wire/PageInflation.swift", "Sources/Wire/SpanAccess.swift",

@@ -195,8 +195,8 @@ struct QMPSchemaWriter {
     let tag = object.members.first { $0.name == object.tag }
     guard case .enumeration(let words) = tag?.type else { return [] }
     return words.words.map { word in
-      let members = object.variants.first { $0.word == word }?.members ?? []
-      return ["case": .string(word), "type": .string(name(of: QMPObject(word, members)))]
+      let added = object.variants.first { $0.word == word }?.object ?? QMPObject(word, [])
+      return ["case": .string(word), "type": .string(name(of: added))]
     }
   }
 }

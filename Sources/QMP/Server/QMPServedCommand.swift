@@ -15,11 +15,16 @@ public enum QMPAllowedStates: Sendable {
   case always
   /// In all but these, which it refuses with these texts.
   case except([(state: QMPRunState, refusal: String)])
+  /// In these alone; in the others it is refused with this text.
+  case only([QMPRunState], refusal: String)
 
   /// The text with which the command is refused in `state`; nil where it is allowed.
-  func refusal(in state: QMPRunState) -> String? {
-    guard case .except(let exceptions) = self else { return nil }
-    return exceptions.first { $0.state == state }?.refusal
+  public func refusal(in state: QMPRunState) -> String? {
+    switch self {
+    case .always: nil
+    case .except(let exceptions): exceptions.first { $0.state == state }?.refusal
+    case .only(let states, let refusal): states.contains(state) ? nil : refusal
+    }
   }
 }
 

@@ -168,7 +168,7 @@ public final class QMPServer<Host: QMPHost>: Sendable {
 
   private func send(_ event: String, _ data: JSONValue) {
     let message = QMPMessage.event(
-      QMPEvent.Message(name: event, data: data, timestamp: QMPWallClock.now()))
+      QMPEvent.Message(name: event, data: data, timestamp: .now()))
     let line = message.line
     for client in state.withLock({ $0.clients }) { client.send(event: line) }
   }

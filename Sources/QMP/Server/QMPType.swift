@@ -78,13 +78,18 @@ public struct QMPObject: Sendable, Equatable {
   public struct Variant: Sendable, Equatable {
     /// The word.
     public let word: String
-    /// The members it adds.
-    public let members: [QMPMember]
+    /// What it adds, which may have a tag of its own.
+    public let object: QMPObject
+
+    /// What `word` adds.
+    public init(_ word: String, _ object: QMPObject) {
+      self.word = word
+      self.object = object
+    }
 
     /// What `word` adds.
     public init(_ word: String, _ members: [QMPMember]) {
-      self.word = word
-      self.members = members
+      self.init(word, QMPObject(word, members))
     }
   }
 
@@ -108,7 +113,7 @@ public struct QMPObject: Sendable, Equatable {
     guard let tag, let word = value[tag]?.string,
       let variant = variants.first(where: { $0.word == word })
     else { return members }
-    return members + variant.members
+    return members + variant.object.members(of: value)
   }
 }
 

@@ -6,7 +6,9 @@ extension MachineMonitor {
   /// What a machine's server offers.
   public static let table = QMPCommandTable(
     version: version,
-    commands: runStateCommands,
+    commands: runStateCommands + descriptionCommands + deviceCommands + memoryCommands
+      + dirtyRateCommands + migrationCommands + migrationSettingsCommands + descriptorCommands
+      + humanCommands,
     events: servedEvents)
 
   /// The version whose dialect the server speaks: the oldest QEMU that has all of what is here.

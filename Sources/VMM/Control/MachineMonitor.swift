@@ -14,6 +14,8 @@ public import Transport
 public final class MachineMonitor: QMPHost {
   let machine: any MachineControl
   let options = Mutex(MigrationOptions.standard)
+  let dirtyRate = DirtyRateMeter()
+  let dump = Mutex(DumpProgress())
 
   /// Reports an event of the monitor's own making; nothing before there is a server.
   let report = Mutex<@Sendable (ServedEvent) -> Void>({ _ in })

@@ -2,9 +2,9 @@
 
 import Glibc
 
-enum QMPWallClock {
-  /// The time of day now, to the microsecond.
-  static func now() -> QMPEvent.Timestamp {
+extension QMPEvent.Timestamp {
+  /// The time of day, to the microsecond; -1 in both where there is no clock.
+  public static func now() -> QMPEvent.Timestamp {
     var time = timespec()
     // SAFETY: the kernel fills the local structure.
     guard unsafe clock_gettime(CLOCK_REALTIME, &time) == 0 else {

@@ -1,0 +1,75 @@
+// What `query-migrate` answers.
+
+import JSON
+import QMP
+import Transport
+
+extension MachineMonitor {
+  static let migrationInfo = QMPObject(
+    "MigrationInfo",
+    [
+      .optional("status", .enumeration(migrationStatus)), .optional("ram", .object(ramAccount)),
+      .optional("total-time", .int), .optional("expected-downtime", .int),
+      .optional("downtime", .int), .optional("setup-time", .int),
+      .optional("error-desc", .string), .optional("blocked-reasons", .list(.string)),
+      .optional("socket-address", .list(.object(MigrationAddress.socketAddress))),
+    ])
+
+  private static let ramAccount = QMPObject(
+    "MigrationStats",
+    [
+      .required("transferred", .int), .required("remaining", .int), .required("total", .int),
+      .required("duplicate", .int), .required("normal", .int), .required("normal-bytes", .int),
+      .required("dirty-pages-rate", .int), .required("mbps", .number),
+      .required("dirty-sync-count", .int), .required("postcopy-requests", .int),
+      .required("page-size", .int), .required("multifd-bytes", .size),
+      .required("pages-per-second", .size), .required("precopy-bytes", .size),
+      .required("downtime-bytes", .size), .required("postcopy-bytes", .size),
+      .required("dirty-sync-missed-zero-copy", .size),
+    ])
+}
+
+extension MigrationAccount {
+  /// The account in QMP's form; an empty object where there has been no migration.
+  var json: JSONValue {
+    var members: [JSONMember] = []
+    func add(_ name: String, _ value: Int?) {
+      if let value { members.append(JSONMember(name, JSONValue(value))) }
+    }
+    if status != .none { members.append(JSONMember("status", .string(status.word))) }
+    if let ram { members.append(JSONMember("ram", ram.json)) }
+    add("total-time", totalMilliseconds)
+    add("expected-downtime", expectedDowntimeMilliseconds)
+    add("downtime", downtimeMilliseconds)
+    add("setup-time", setupMilliseconds)
+    if let failure { members.append(JSONMember("error-desc", .string(failure))) }
+    if !blockers.isEmpty {
+      members.append(JSONMember("blocked-reasons", .array(blockers.map { .string($0) })))
+    }
+    let addresses = listeningAddresses.compactMap(MigrationAddress.json)
+    if !addresses.isEmpty { members.append(JSONMember("socket-address", .array(addresses))) }
+    return .object(members)
+  }
+}
+
+extension MigrationAccount.RAM {
+  /// The size of the guest's pages, in bytes.
+  private static let pageByteCount: UInt64 = 4096
+
+  var json: JSONValue {
+    [
+      "transferred": JSONValue(transferredByteCount), "remaining": JSONValue(remainingByteCount),
+      "total": JSONValue(totalByteCount), "duplicate": JSONValue(zeroPageCount),
+      "normal": JSONValue(normalPageCount),
+      "normal-bytes": JSONValue(normalPageCount * Self.pageByteCount),
+      "dirty-pages-rate": JSONValue(dirtyPagesPerSecond), "mbps": .number(megabitsPerSecond),
+      "dirty-sync-count": JSONValue(dirtySyncCount),
+      "postcopy-requests": JSONValue(postcopyRequestCount),
+      "page-size": JSONValue(Self.pageByteCount), "multifd-bytes": 0,
+      "pages-per-second": JSONValue(pagesPerSecond),
+      "precopy-bytes": JSONValue(precopyByteCount),
+      "downtime-bytes": JSONValue(downtimeByteCount),
+      "postcopy-bytes": JSONValue(postcopyByteCount), "dirty-sync-missed-zero-copy": 0,
+    ]
+  }
+}
