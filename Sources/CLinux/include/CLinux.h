@@ -14,5 +14,6 @@
 #include "Memory.h"
 #include "Userfaultfd.h"
 #include "KVM.h"
+#include "Userfault.h"
 
 #endif

@@ -1,0 +1,73 @@
+// Which pages were written, from the page table itself (PAGEMAP_SCAN, Linux 6.7).
+
+import CLinux
+import Glibc
+import Transport
+
+/// The scan for pages that were written since they were protected.
+///
+/// Any thread may use it, one at a time for each object.
+public final class WrittenPages: Sendable {
+  private let descriptor: OwnedDescriptor
+  /// Ranges that one request reports at most: 24 bytes each.
+  private static let regionLimit = 4096
+  /// PAGE_IS_WRITTEN.
+  private static let written: UInt64 = 1 << 1
+  /// PM_SCAN_WP_MATCHING and PM_SCAN_CHECK_WPASYNC.
+  private static let protect: UInt64 = 1 << 0
+  private static let check: UInt64 = 1 << 1
+
+  /// Opens this process's page table.
+  /// - Throws: ``UserfaultError/unsupported(feature:)`` where the kernel has no such scan.
+  public init() throws(UserfaultError) {
+    let number = UserfaultCall.openPagemap()
+    guard number >= 0 else {
+      throw .failed(action: "Opening /proc/self/pagemap", code: -number)
+    }
+    descriptor = OwnedDescriptor(adopting: number)
+    // An empty range asks whether the request is known.
+    var probe = godwit_pm_scan()
+    probe.size = UInt64(MemoryLayout<godwit_pm_scan>.stride)
+    probe.category_mask = Self.written
+    probe.return_mask = Self.written
+    var regions = [godwit_page_region](repeating: godwit_page_region(), count: 1)
+    let result = UserfaultCall.scan(descriptor.raw, &probe, into: &regions)
+    guard result >= 0 else { throw .unsupported(feature: "PAGEMAP_SCAN") }
+  }
+
+  /// Hands over the runs of pages that were written, protecting them again in the same step.
+  ///
+  /// A write is either before its page's step, and reported now, or behind it, and reported next
+  /// time. The range must be registered for write protection with
+  /// ``UserfaultFeatures/asynchronousTracking``.
+  /// - Parameters:
+  ///   - range: addresses of this process, whole pages.
+  ///   - body: gets runs in ascending order.
+  public func take(
+    _ range: Range<UInt>, _ body: (Range<UInt>) -> Void
+  ) throws(UserfaultError) {
+    var regions = [godwit_page_region](repeating: godwit_page_region(), count: Self.regionLimit)
+    var start = UInt64(range.lowerBound)
+    while start < UInt64(range.upperBound) {
+      var request = godwit_pm_scan()
+      request.size = UInt64(MemoryLayout<godwit_pm_scan>.stride)
+      request.flags = Self.protect | Self.check
+      request.start = start
+      request.end = UInt64(range.upperBound)
+      request.category_mask = Self.written
+      request.return_mask = Self.written
+      let count = UserfaultCall.scan(descriptor.raw, &request, into: &regions)
+      guard count >= 0 else {
+        throw .failed(
+          action: "Looking for written pages in \(range.count) bytes at "
+            + "0x\(String(range.lowerBound, radix: 16)) (PAGEMAP_SCAN)", code: Int32(-count))
+      }
+      for region in regions.prefix(count) { body(UInt(region.start)..<UInt(region.end)) }
+      // The kernel stops early when the buffer is full; one that does not move is broken.
+      guard request.walk_end > start else {
+        throw .failed(action: "Looking for written pages (PAGEMAP_SCAN)", code: EIO)
+      }
+      start = request.walk_end
+    }
+  }
+}
