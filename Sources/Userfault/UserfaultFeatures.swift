@@ -42,7 +42,7 @@ public struct UserfaultFeatures: OptionSet, Hashable, Sendable {
     .writeProtect, .writeProtectShmem, .writeProtectUnpopulated, .writeProtectAsync,
   ]
 
-  /// The kernel's names of the features, without prefix, as far as they are known here.
+  /// The kernel's names of the features, without prefix; bits that are not known here as a number.
   public var names: [String] {
     let known: [(Self, String)] = [
       (.writeProtect, "PAGEFAULT_FLAG_WP"), (.eventRemove, "EVENT_REMOVE"),
@@ -53,7 +53,9 @@ public struct UserfaultFeatures: OptionSet, Hashable, Sendable {
       (.writeProtectUnpopulated, "WP_UNPOPULATED"), (.poison, "POISON"),
       (.writeProtectAsync, "WP_ASYNC"),
     ]
+    let unknown = subtracting(known.reduce(into: []) { $0.formUnion($1.0) })
     return known.filter { contains($0.0) }.map(\.1)
+      + (unknown.isEmpty ? [] : ["0x" + String(unknown.rawValue, radix: 16)])
   }
 }
 

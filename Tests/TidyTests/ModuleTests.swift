@@ -77,6 +77,7 @@ import Testing
     "Sources/GuestMemory/GuestMemoryError.swift", "Sources/GuestMemory/RAM/MemoryMapping.swift",
     "Sources/GuestMemory/RAM/RAMBlock.swift", "Sources/GuestMemory/RAM/RAMBlock+Access.swift",
     "Sources/GuestMemory/Regions/SnapshotCell.swift", "Sources/GuestMemory/Scans/PageScan.swift",
+    "Sources/DirtyTracking/RingReaper.swift", "Sources/DirtyTracking/RunGate.swift",
     "Sources/JSON/JSONCursor.swift",
     "Sources/KVM/DirtyRing.swift", "Sources/KVM/KernelBytes.swift",
     "Sources/KVM/KernelCall.swift", "Sources/KVM/KVMVirtualMachine+DirtyLog.swift",
@@ -86,6 +87,7 @@ import Testing
     "Sources/QMP/Server/QMPEvent+Clock.swift",
     "Sources/VMM/Boot/BootFile.swift", "Sources/VMM/Boot/BootPlan+Source.swift",
     "Sources/VMM/VCPU/Monitor.swift",
+    "Sources/Userfault/UserfaultCall.swift", "Sources/Userfault/UserfaultError.swift",
     "Sources/Wire/PageInflation.swift", "Sources/Wire/SpanAccess.swift",
     "Sources/godwit/Output/Terminal.swift",
   ]

@@ -1,0 +1,158 @@
+// Page faults of this process's own memory, answered and noticed.
+
+import Glibc
+import Synchronization
+import Testing
+import Transport
+
+@testable import Userfault
+
+/// Memory of a few pages; sendable because the tests say who touches it when.
+final class SomePages: @unchecked Sendable {
+  static let pageSize = 4096
+  let memory: UnsafeMutableRawPointer
+  let byteCount: Int
+
+  init(count: Int, isShared: Bool = false) {
+    byteCount = count * Self.pageSize
+    memory = mmap(
+      nil, byteCount, PROT_READ | PROT_WRITE,
+      (isShared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0)!
+  }
+
+  deinit { munmap(memory, byteCount) }
+
+  var range: Range<UInt> { page(0, count: byteCount / Self.pageSize) }
+
+  func page(_ index: Int, count: Int = 1) -> Range<UInt> {
+    let start = UInt(bitPattern: memory) + UInt(index * Self.pageSize)
+    return start..<start + UInt(count * Self.pageSize)
+  }
+
+  func store(_ value: UInt8, page: Int) {
+    memory.storeBytes(of: value, toByteOffset: page * Self.pageSize, as: UInt8.self)
+  }
+
+  func load(page: Int) -> UInt8 {
+    memory.load(fromByteOffset: page * Self.pageSize, as: UInt8.self)
+  }
+}
+
+private let canFault = (try? Userfault.offeredFeatures()) != nil
+private let canTrack =
+  (try? Userfault(features: .asynchronousTracking)) != nil && (try? WrittenPages()) != nil
+
+@Suite(.serialized) struct UserfaultTests {
+  /// Touches a page on another thread and answers the fault on this one.
+  private func whileTouching(
+    _ pages: SomePages, page: Int, _ answer: () throws -> Void
+  ) throws -> UInt8 {
+    let value = Atomic<UInt8>(0)
+    let thread = try NamedThread(name: "toucher") {
+      value.store(pages.load(page: page), ordering: .releasing)
+    }
+    try answer()
+    thread.join()
+    return value.load(ordering: .acquiring)
+  }
+
+  @Test(.enabled(if: canFault, "needs a userfaultfd"), .timeLimit(.minutes(1)))
+  func `a missing page is placed and wakes who waits`() throws {
+    let pages = SomePages(count: 4)
+    let userfault = try Userfault(features: [.exactAddress])
+    try userfault.register(pages.range, modes: .missing)
+    let content = [UInt8](repeating: 0x5a, count: SomePages.pageSize)
+    let value = try whileTouching(pages, page: 2) {
+      #expect(try userfault.wait(milliseconds: 10_000))
+      let events = try userfault.readEvents()
+      #expect(
+        events == [
+          .pageFault(address: pages.page(2).lowerBound, kind: .missing, isWrite: false, thread: 0)
+        ])
+      let placed = try userfault.copy(to: pages.page(2).lowerBound, from: content.span.bytes)
+      #expect(placed == SomePages.pageSize)
+    }
+    #expect(value == 0x5a)
+    #expect(try userfault.readEvents().isEmpty)
+  }
+
+  @Test(.enabled(if: canFault, "needs a userfaultfd"), .timeLimit(.minutes(1)))
+  func `a page that is there already is not placed again`() throws {
+    let pages = SomePages(count: 3)
+    let userfault = try Userfault(features: [])
+    try userfault.register(pages.range, modes: .missing)
+    #expect(try userfault.zero(pages.page(1)) == SomePages.pageSize)
+    #expect(pages.load(page: 1) == 0)
+    // The first page is placed, the second is in the way.
+    #expect(try userfault.zero(pages.page(0, count: 3)) == SomePages.pageSize)
+    try userfault.unregister(pages.range)
+    #expect(pages.load(page: 2) == 0, "no fault any more")
+  }
+
+  @Test(.enabled(if: canFault, "needs a userfaultfd"), .timeLimit(.minutes(1)))
+  func `a write to a protected page waits until the protection is lifted`() throws {
+    let pages = SomePages(count: 2)
+    pages.store(1, page: 0)
+    let userfault = try Userfault(features: .writeProtect)
+    try userfault.register(pages.range, modes: .writeProtect)
+    try userfault.setWriteProtected(pages.range, true)
+    let thread = try NamedThread(name: "writer") { pages.store(7, page: 0) }
+    #expect(try userfault.wait(milliseconds: 10_000))
+    guard case .pageFault(let address, .writeProtect, true, _)? = try userfault.readEvents().first
+    else {
+      Issue.record("no write fault")
+      return
+    }
+    #expect(address == pages.page(0).lowerBound)
+    #expect(pages.load(page: 0) == 1)
+    try userfault.setWriteProtected(pages.range, false)
+    thread.join()
+    #expect(pages.load(page: 0) == 7)
+  }
+
+  @Test(.enabled(if: canTrack, "needs Linux 6.7: asynchronous write protection, PAGEMAP_SCAN"))
+  func `written pages are told once, unpopulated ones too`() throws {
+    for isShared in [false, true] {
+      let pages = SomePages(count: 64, isShared: isShared)
+      for page in 0..<8 { pages.store(1, page: page) }
+      let userfault = try Userfault(features: .asynchronousTracking)
+      let written = try WrittenPages()
+      try userfault.register(pages.range, modes: .writeProtect)
+      try userfault.setWriteProtected(pages.range, true)
+      func taken() throws -> [Int] {
+        var found: [Int] = []
+        try written.take(pages.range) { run in
+          let first = Int(run.lowerBound - pages.range.lowerBound) / SomePages.pageSize
+          found += first..<first + run.count / SomePages.pageSize
+        }
+        return found
+      }
+      #expect(try taken().isEmpty)
+      for page in [1, 2, 3, 7, 40, 63] { pages.store(9, page: page) }
+      _ = pages.load(page: 50)
+      #expect(try taken() == [1, 2, 3, 7, 40, 63])
+      #expect(try taken().isEmpty)
+      pages.store(9, page: 2)
+      #expect(try taken() == [2], "the same content is a write too")
+      withExtendedLifetime(userfault) {}
+    }
+  }
+
+  @Test(.enabled(if: canTrack, "needs Linux 6.7")) func `a scan outside all memory is refused`()
+    throws
+  {
+    let pages = SomePages(count: 2)
+    let written = try WrittenPages()
+    #expect(throws: UserfaultError.self) { try written.take(pages.range) { _ in } }
+  }
+
+  @Test func `errors say what is missing`() {
+    let unsupported = UserfaultError.unsupported(feature: "UFFD_FEATURE_WP_ASYNC")
+    #expect(unsupported.description.contains("UFFD_FEATURE_WP_ASYNC"))
+    #expect(UserfaultFeatures.asynchronousTracking.names.count == 4)
+    #expect(UserfaultError.notAllowed(code: EPERM).description.contains("unprivileged"))
+    #expect(throws: UserfaultError.self) {
+      _ = try Userfault(features: UserfaultFeatures(rawValue: 1 << 60))
+    }
+  }
+}
