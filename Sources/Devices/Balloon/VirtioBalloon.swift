@@ -104,11 +104,11 @@ public final class VirtioBalloon: VirtioDevice {
       && control.withLock { $0.hintListener == nil }
     core.refreshLine()
     if isAbandoned { finishHinting() }
-    thread.unpause()
+    thread.release()
   }
 
   /// Brings the device to a stand; see `Device`.
-  public func quiesce() { thread.pause() }
+  public func quiesce() { thread.hold() }
 
   /// The device's section in the machine's state.
   public var vmstate: any VMStateSection {

@@ -96,11 +96,14 @@ public final class VirtioBlock: VirtioDevice {
   /// Lets the device work; see `Device`.
   public func resume() {
     core.refreshLine()
-    thread.unpause()
+    thread.release()
   }
 
-  /// Brings the device to a stand; see `Device`.
-  public func quiesce() { thread.pause() }
+  /// Brings the disk to a stand, with all that was written on the host's disk; see `Device`.
+  public func quiesce() {
+    thread.hold()
+    file.flushIfNeeded()
+  }
 
   /// The device's section in the machine's state.
   public var vmstate: any VMStateSection {

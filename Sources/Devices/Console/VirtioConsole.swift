@@ -127,6 +127,6 @@ extension VirtioConsole: VirtioFunction {
     if queue == Self.transmitQueue { transmit() } else { channel.inputRoomGrew() }
   }
 
-  func pauseWork() { channel.pauseInput() }
-  func resumeWork() { channel.resume() }
+  func pauseWork() { channel.pause() }
+  func resumeWork() { channel.unpause() }
 }

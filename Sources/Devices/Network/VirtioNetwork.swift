@@ -80,11 +80,15 @@ public final class VirtioNetwork: VirtioDevice {
   public func resume() {
     core.refreshLine()
     port.setOffloads(offloads(core.capture().registers.driverFeatures))
-    resumeWork()
+    transmitter.release()
+    receiver.release()
   }
 
   /// Brings the device to a stand; see `Device`.
-  public func quiesce() { pauseWork() }
+  public func quiesce() {
+    transmitter.hold()
+    receiver.hold()
+  }
 
   /// The device's section in the machine's state.
   public var vmstate: any VMStateSection {

@@ -57,7 +57,7 @@ extension ClockRegisters {
   private var isFullDay: Bool { bytes[11] & Self.fullDay != 0 }
 
   private func encode(_ value: Int) -> UInt8 {
-    UInt8(clamping: isBinary ? value : value / 10 << 4 | value % 10)
+    UInt8(clamping: isBinary ? value : (value / 10) << 4 | value % 10)
   }
 
   private func decode(_ byte: UInt8) -> Int {

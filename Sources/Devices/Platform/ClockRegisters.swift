@@ -7,6 +7,8 @@
 struct ClockRegisters: Sendable, Equatable {
   static let byteCount = 128
   static let centuryIndex = 0x32
+  /// Register C: what has happened.
+  static let flagIndex = 12
 
   // Register B.
   static let setBit: UInt8 = 0x80
@@ -117,7 +119,8 @@ struct ClockRegisters: Sendable, Equatable {
     }
     if control & Self.periodicEnable != 0, let period = periodNanoseconds {
       due.append(
-        period - (time.nanoseconds - WallTime.floor(time.nanoseconds, by: period) * period))
+        period
+          - (time.nanoseconds &- WallTime.floor(time.nanoseconds, by: period) &* period))
     }
     return due.min()
   }

@@ -51,9 +51,13 @@ public final class RealTimeClock: Device, PortHandler {
 
   /// Answers the guest's input from one of the ports.
   public func read(port offset: UInt16, byteCount: Int) -> UInt32 {
-    withRegisters { registers, now in
-      offset == 0 ? UInt32(registers.index) : UInt32(registers.read(now: now))
+    let (value, mayRing) = withRegisters { registers, now in
+      if offset == 0 { return (registers.index, false) }
+      return (registers.read(now: now), registers.index == ClockRegisters.flagIndex)
     }
+    // The next interrupt is waited for only when the last one was taken.
+    if mayRing { thread.kick() }
+    return UInt32(value)
   }
 
   /// Takes the guest's output to one of the ports.
@@ -83,12 +87,12 @@ public final class RealTimeClock: Device, PortHandler {
       state.lineLevel = state.registers.isInterrupting
       line.set(state.lineLevel)
     }
-    thread.unpause()
+    thread.release()
   }
 
   /// Brings the device to a stand; see `Device`.
   public func quiesce() {
-    thread.pause()
+    thread.hold()
   }
 
   private func withRegisters<R>(_ body: (inout ClockRegisters, WallTime) -> R) -> R {

@@ -13,7 +13,7 @@ struct WallTime: Equatable, Sendable {
 
   /// Division that rounds down, for times before 1970 too; the divisor is positive.
   static func floor(_ value: Int64, by divisor: Int64) -> Int64 {
-    value >= 0 ? value / divisor : -((divisor - 1 &- value) / divisor)
+    value % divisor < 0 ? value / divisor - 1 : value / divisor
   }
 }
 

@@ -67,14 +67,17 @@ final class CharacterChannel: Sendable {
   }
 
   /// Lets the channel's thread work.
-  func resume() { thread?.unpause() }
+  func resume() { thread?.release() }
 
-  /// Stops the thread and nothing else.
-  func pauseInput() { thread?.pause() }
+  /// Has the thread stand still for a moment, while the guest resets its device.
+  func pause() { thread?.pause() }
+
+  /// Takes `pause()` back.
+  func unpause() { thread?.unpause() }
 
   /// Stops the thread; what output is left is given a short while to leave.
   func quiesce() {
-    thread?.pause()
+    thread?.hold()
     let deadline = ContinuousClock.now + CharacterLimits.farewell
     while state.withLock({ !$0.backlog.isEmpty }), ContinuousClock.now < deadline {
       _ = flush()

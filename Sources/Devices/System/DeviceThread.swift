@@ -19,15 +19,16 @@ struct ThreadWait: Sendable {
 
 /// A thread that calls its step whenever it was kicked or what it waits for has come.
 ///
-/// It is created parked, with a pause count of one. `pause()` returns when no step is under way, and
-/// none begins before as many `unpause()`s. Kicks that come meanwhile are not lost.
+/// It stands still, between steps, while the machine holds it (it is created held) or while somebody
+/// has paused it, and works while neither is so. Kicks that come meanwhile are not lost.
 @safe
 final class DeviceThread: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
   private let wake: OwnedDescriptor
-  /// Guarded by `mutex`, as are the next two.
-  private var pauseCount = 1
+  /// Guarded by `mutex`, as are the next three.
+  private var pauseCount = 0
+  private var isHeld = true
   private var isParked = false
   private var isRunning = false
   private let wantsPause = Atomic<Bool>(true)
@@ -83,29 +84,36 @@ final class DeviceThread: @unchecked Sendable {
     _ = unsafe Glibc.write(wake.raw, &one, 8)
   }
 
-  /// Returns once no step is under way; none begins before the matching `unpause()`.
-  func pause() {
+  /// Returns once no step is under way; none begins before `release()`.
+  func hold() {
     withLock {
-      pauseCount += 1
-      wantsPause.store(true, ordering: .releasing)
-      kick()
-      while isRunning && !isParked {
-        // SAFETY: the lock is held, and both outlive the wait.
-        unsafe pthread_cond_wait(condition, mutex)
-      }
+      isHeld = true
+      awaitStandstill()
     }
   }
 
-  /// Takes one `pause()` back, or the one the thread was created with.
+  /// Takes `hold()` back, or the hold that the thread was created with.
+  func release() {
+    withLock {
+      isHeld = false
+      goOn()
+    }
+  }
+
+  /// Returns once no step is under way; none begins before as many `unpause()`s.
+  func pause() {
+    withLock {
+      pauseCount += 1
+      awaitStandstill()
+    }
+  }
+
+  /// Takes one `pause()` back.
   func unpause() {
     withLock {
       precondition(pauseCount > 0, "a thread is unpaused as often as it was paused")
       pauseCount -= 1
-      guard pauseCount == 0 else { return }
-      wantsPause.store(false, ordering: .releasing)
-      kick()
-      // SAFETY: the lock is held.
-      unsafe pthread_cond_broadcast(condition)
+      goOn()
     }
   }
 
@@ -115,6 +123,25 @@ final class DeviceThread: @unchecked Sendable {
     kick()
     // SAFETY: the lock is held around the broadcast.
     withLock { _ = unsafe pthread_cond_broadcast(condition) }
+  }
+
+  /// Waits, with the lock held, until the thread stands still.
+  private func awaitStandstill() {
+    wantsPause.store(true, ordering: .releasing)
+    kick()
+    while isRunning && !isParked {
+      // SAFETY: the lock is held, and both outlive the wait.
+      unsafe pthread_cond_wait(condition, mutex)
+    }
+  }
+
+  /// Lets the thread go on, with the lock held, if nobody wants it to stand still any more.
+  private func goOn() {
+    guard pauseCount == 0, !isHeld else { return }
+    wantsPause.store(false, ordering: .releasing)
+    kick()
+    // SAFETY: the lock is held.
+    unsafe pthread_cond_broadcast(condition)
   }
 
   private func withLock<R>(_ body: () -> R) -> R {
@@ -139,7 +166,7 @@ final class DeviceThread: @unchecked Sendable {
   /// Stands still while somebody wants it to; whether there is a step to take afterwards.
   private func awaitTurn() -> Bool {
     withLock {
-      while pauseCount > 0 && !isEnded.load(ordering: .acquiring) {
+      while (pauseCount > 0 || isHeld) && !isEnded.load(ordering: .acquiring) {
         isParked = true
         // SAFETY: the lock is held, and both outlive the wait.
         unsafe pthread_cond_broadcast(condition)

@@ -3,6 +3,7 @@
 import CLinux
 import Glibc
 import GuestMemory
+import Synchronization
 import Transport
 
 /// An opened disk image.
@@ -16,6 +17,7 @@ final class DiskFile: Sendable {
   /// Whether blocks can be given back to the file system.
   let canDiscard: Bool
   private let descriptor: OwnedDescriptor
+  private let hasUnflushed = Atomic<Bool>(false)
 
   /// Opens an image; it stays as long as it is.
   init(path: String, isReadOnly: Bool) throws(DeviceError) {
@@ -51,7 +53,7 @@ final class DiskFile: Sendable {
       && godwit_file_punch_hole(Int32(number), Int64(byteCount), 4096) == 0
   }
 
-  /// Fills guest memory from the image; whether all of it was read. Marks what it wrote.
+  /// Fills guest memory from the image, marking it dirty; whether all of it was read.
   func read(at offset: Int64, into pieces: [MemoryPiece]) -> Bool {
     var place = offset
     var isWhole = true
@@ -69,6 +71,7 @@ final class DiskFile: Sendable {
   /// Writes guest memory to the image; whether all of it was written.
   func write(at offset: Int64, from pieces: [MemoryPiece]) -> Bool {
     var place = offset
+    hasUnflushed.store(true, ordering: .relaxed)
     for piece in pieces {
       // SAFETY: as for reading.
       let isWhole = unsafe transfer(piece, at: place) { number, address, count, place in
@@ -82,18 +85,27 @@ final class DiskFile: Sendable {
 
   /// Waits until what was written is on the disk; whether it is.
   func flush() -> Bool {
-    fdatasync(descriptor.raw) == 0
+    // What is written while this waits may need another flush.
+    hasUnflushed.store(false, ordering: .relaxed)
+    return fdatasync(descriptor.raw) == 0
+  }
+
+  /// Flushes what was written since the last time, if anything was.
+  func flushIfNeeded() {
+    if hasUnflushed.load(ordering: .relaxed) { _ = flush() }
   }
 
   /// Gives the blocks of a range back; whether it was done.
   func discard(at offset: Int64, byteCount: Int64) -> Bool {
-    godwit_file_punch_hole(descriptor.raw, offset, byteCount) == 0
+    hasUnflushed.store(true, ordering: .relaxed)
+    return godwit_file_punch_hole(descriptor.raw, offset, byteCount) == 0
   }
 
   /// Makes a range read as zeros, by whatever way there is; whether it was done.
   ///
   /// - Parameter mayUnmap: whether its blocks may be given back.
   func writeZeroes(at offset: Int64, byteCount: Int64, mayUnmap: Bool) -> Bool {
+    hasUnflushed.store(true, ordering: .relaxed)
     if mayUnmap && canDiscard && discard(at: offset, byteCount: byteCount) { return true }
     if godwit_file_zero_range(descriptor.raw, offset, byteCount) == 0 { return true }
     let zeroes = [UInt8](repeating: 0, count: 1 << 20)
