@@ -8,6 +8,10 @@ extension MachineConfiguration {
   /// The most memory: what 46 bits of address reach.
   public static let mostMemory: UInt64 = 1 << 46
 
+  /// How many disks and network interfaces there can be: an interrupt for each, beside those of
+  /// the entropy source, the balloon and the console.
+  public static let mostExtraDevices = GuestLayout.virtioInterrupts.count - 3
+
   /// Checks what does not depend on the host.
   ///
   /// - Throws: ``MachineError`` with a sentence about what was asked wrong.
@@ -20,6 +24,11 @@ extension MachineConfiguration {
       throw .memory(byteCount: memoryByteCount, reason: "it has to be a multiple of 2 MiB")
     }
     guard processorCount >= 1 else { throw .processors(count: processorCount, most: 64) }
+    guard disks.count + taps.count <= Self.mostExtraDevices else {
+      throw .configuration(
+        "the machine has room for \(Self.mostExtraDevices) disks and network interfaces in all, "
+          + "not for \(disks.count + taps.count)")
+    }
     if accelerator == .synthetic {
       guard case .demonstration = boot else {
         throw .configuration(

@@ -19,6 +19,8 @@ public struct MachineConfiguration: Sendable, Equatable {
   public var taps: [String] = []
   /// Where the serial port's bytes go and come from.
   public var serial: CharacterBackend = .none
+  /// Where the virtio console's bytes go and come from.
+  public var console: CharacterBackend = .none
   /// Whether other processes may map the guest's memory (a memfd, shared).
   public var sharesMemory = false
   /// The machine's name, as query-name answers it.

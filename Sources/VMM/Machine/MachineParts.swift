@@ -19,6 +19,8 @@ final class MachineParts: Sendable {
   let power: PowerManagement
   /// The virtio devices by number, each at its address with its interrupt.
   let virtio: [any VirtioDevice]
+  let balloon: VirtioBalloon
+  let disks: [VirtioBlock]
   /// All devices, in the order in which they are reset and resumed.
   let devices: [any Device]
 
@@ -56,7 +58,10 @@ final class MachineParts: Sendable {
         KeyboardResetPorts(request: request), at: KeyboardResetPorts.firstPort,
         count: KeyboardResetPorts.portCount)
       self.ports = ports
-      virtio = try Self.makeVirtio(configuration, memory: memory, line: line)
+      let virtioDevices = try VirtioDevices(configuration, memory: memory, line: line)
+      virtio = virtioDevices.all
+      balloon = virtioDevices.balloon
+      disks = virtioDevices.disks
       devices = [serial, clock, power, resetControl] + virtio.map { $0 as any Device }
     } catch {
       throw .device("\(error)")
@@ -89,14 +94,39 @@ final class MachineParts: Sendable {
     }
   }
 
-  /// Makes the virtio devices.
-  private static func makeVirtio(
-    _ configuration: MachineConfiguration, memory: AddressSpace,
-    line: (UInt32) -> InterruptLine
-  ) throws(DeviceError) -> [any VirtioDevice] {
-    // Interrupts go by place, so the order is part of what a saved machine expects.
-    let lines = GuestLayout.virtioInterrupts.map(line)
-    return [VirtioEntropy(memory: memory, line: lines[0])]
+  /// The virtio devices of a machine.
+  private struct VirtioDevices {
+    var all: [any VirtioDevice] = []
+    let balloon: VirtioBalloon
+    var disks: [VirtioBlock] = []
+
+    /// Makes them; their order is part of what a saved machine expects, as addresses and
+    /// interrupts go by it.
+    init(
+      _ configuration: MachineConfiguration, memory: AddressSpace, line: (UInt32) -> InterruptLine
+    ) throws(DeviceError) {
+      var lines = GuestLayout.virtioInterrupts.map(line)[...]
+      func next() -> InterruptLine { lines.popFirst() ?? InterruptLine { _ in } }
+      all.append(VirtioEntropy(memory: memory, line: next()))
+      balloon = try VirtioBalloon(
+        memory: memory, line: next(), ramByteCount: configuration.memoryByteCount)
+      all.append(balloon)
+      all.append(
+        try VirtioConsole(memory: memory, line: next(), backend: configuration.console))
+      for (index, disk) in configuration.disks.enumerated() {
+        let device = try VirtioBlock(
+          memory: memory, line: next(), path: disk.path, isReadOnly: disk.isReadOnly,
+          serial: "disk\(index)", instance: index)
+        disks.append(device)
+        all.append(device)
+      }
+      for (index, tap) in configuration.taps.enumerated() {
+        all.append(
+          try VirtioNetwork(
+            memory: memory, line: next(), tap: tap, address: MACAddress(index: index),
+            instance: index))
+      }
+    }
   }
 
   /// Puts the devices' registers in their places; the view is in force when this returns.

@@ -7,13 +7,15 @@ import Transport
 /// Processors run by the host kernel's KVM, each on a thread of its own, with the kernel's
 /// interrupt controllers and interval timer.
 public final class KVMAccelerator: Accelerator {
+  /// `kvm`.
   public let kind = AcceleratorKind.kvm
   /// The machine in the kernel.
   public let machine: KVMVirtualMachine
   /// Its processors, by number; their state may be read and set while the machine is stopped.
   public let vcpus: [KVMVCPU]
-  /// The guest's clock as it stood when the processors were stopped, in nanoseconds; what is put
-  /// here goes into the clock before they run. Nil before the first stop.
+  /// The guest's clock as it stood when the processors were stopped, in nanoseconds.
+  ///
+  /// What is put here goes into the clock before they run. Nil before the first stop.
   public var stoppedClock: UInt64? {
     get { clock.withLock { $0 } }
     set { clock.withLock { $0 = newValue } }
@@ -25,6 +27,7 @@ public final class KVMAccelerator: Accelerator {
   private let group: VCPUGroup
   private let threads = Mutex<[NamedThread]>([])
 
+  /// How many processors it runs.
   public var processorCount: Int { vcpus.count }
 
   /// What the machine in the kernel needs before devices can be wired to it.
@@ -86,6 +89,7 @@ public final class KVMAccelerator: Accelerator {
     threads.withLock { $0 = started }
   }
 
+  /// Sets the clock and lets all processors run.
   public func resume() {
     if let clock = stoppedClock {
       // A guest's clock stands while the guest does. A kernel that cannot set it lets it run on,
@@ -96,11 +100,13 @@ public final class KVMAccelerator: Accelerator {
     group.run()
   }
 
+  /// Stops all processors and notes the clock.
   public func pause() {
     group.halt { for vcpu in vcpus { vcpu.kick() } }
     if let clock = try? machine.clock().nanoseconds { stoppedClock = clock }
   }
 
+  /// Puts processors, interrupt controllers and timer into their first state.
   public func reset(to start: ProcessorStart) throws(MachineError) {
     do throws(KVMError) {
       try firstChips.apply(to: machine)
@@ -111,6 +117,7 @@ public final class KVMAccelerator: Accelerator {
     }
   }
 
+  /// Stops the processors for good and waits for their threads.
   public func end() {
     pause()
     group.end()

@@ -6,6 +6,7 @@ public import DirtyTracking
 public import VMM
 
 extension MemorySize: ExpressibleByArgument {
+  /// Reads an option's value.
   public init?(argument: String) { self.init(argument) }
 }
 
@@ -14,5 +15,6 @@ extension AcceleratorKind: ExpressibleByArgument {}
 extension DirtyLogKind: ExpressibleByArgument {}
 
 extension CharacterBackend: ExpressibleByArgument {
+  /// Reads an option's value.
   public init?(argument: String) { self.init(argument) }
 }

@@ -158,6 +158,11 @@ struct DeviceOptions: ParsableArguments, Sendable {
       valueName: "none|stdio|file:…|unix:…"))
   var serial: CharacterBackend?
 
+  @Option(
+    help: ArgumentHelp(
+      "Where the virtio console (hvc0) leads.", valueName: "none|stdio|file:…|unix:…"))
+  var console: CharacterBackend?
+
   /// Puts the options into a configuration.
   func apply(to configuration: inout MachineConfiguration, isJSON: Bool) {
     configuration.disks = disk.map { text in
@@ -166,6 +171,7 @@ struct DeviceOptions: ParsableArguments, Sendable {
       return MachineConfiguration.Disk(path: path, isReadOnly: isReadOnly)
     }
     configuration.taps = tap
+    configuration.console = console ?? .none
     configuration.serial = serial ?? (isJSON ? .none : .stdio)
   }
 }
