@@ -42,7 +42,7 @@ let package = Package(
       name: "godwit",
       dependencies: [
         "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Devices", "DirtyTracking",
-        "Transport", "Wire", "JSON", argumentParser,
+        "QMP", "Transport", "Wire", "JSON", argumentParser,
       ],
       swiftSettings: strict),
 

@@ -36,7 +36,7 @@ import Testing
     "Demonstration": ["Endpoints", "CheckpointStore", "DemoGuest", "Foundation"],
     "godwit": [
       "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Devices", "DirtyTracking",
-      "Transport", "Wire", "JSON", "ArgumentParser",
+      "QMP", "Transport", "Wire", "JSON", "ArgumentParser",
       "Glibc", "Dispatch", "Foundation",
     ],
   ]
@@ -86,7 +86,7 @@ import Testing
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
     "Sources/QMP/Server/QMPEvent+Clock.swift",
     "Sources/VMM/Boot/BootFile.swift", "Sources/VMM/Boot/BootPlan+Source.swift",
-    "Sources/VMM/VCPU/Monitor.swift",
+    "Sources/VMM/Machine/AddressSpace+Bytes.swift", "Sources/VMM/VCPU/Monitor.swift",
     "Sources/Userfault/UserfaultCall.swift", "Sources/Userfault/UserfaultError.swift",
     "Sources/Wire/PageInflation.swift", "Sources/Wire/SpanAccess.swift",
     "Sources/godwit/Output/Terminal.swift",

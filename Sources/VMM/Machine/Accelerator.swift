@@ -11,6 +11,9 @@ public protocol Accelerator: AnyObject, Sendable {
   /// How many processors it runs.
   var processorCount: Int { get }
 
+  /// The kernel's numbers of the threads that run them, in order.
+  var threadIdentifiers: [Int32] { get }
+
   /// Lets all processors run.
   func resume()
 

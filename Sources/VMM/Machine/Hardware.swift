@@ -10,8 +10,10 @@ import Transport
 struct Hardware {
   let parts: MachineParts
   let accelerator: any Accelerator
+  /// What notices the guest's writes.
+  let dirtyLog: any DirtyLog
 
-  /// Makes both.
+  /// Makes them.
   ///
   /// - Parameters:
   ///   - configuration: what the machine is to be.
@@ -23,9 +25,12 @@ struct Hardware {
     }
   }
 
-  private init(_ parts: MachineParts, _ accelerator: any Accelerator) {
+  private init(
+    _ parts: MachineParts, _ accelerator: any Accelerator, _ dirtyLog: any DirtyLog
+  ) {
     self.parts = parts
     self.accelerator = accelerator
+    self.dirtyLog = dirtyLog
   }
 
   /// A machine whose processors are run by the kernel.
@@ -39,9 +44,17 @@ struct Hardware {
     } catch {
       throw .noAccelerator(sentence(about: error))
     }
-    let most = max(1, min(host.system.check(.maximumVCPUCount), 64))
+    let most = max(
+      1, min(host.system.check(.maximumVCPUCount), MachineConfiguration.mostProcessors))
     guard count <= most else { throw .processors(count: count, most: most) }
     let machine = host.machine
+    let choice: DirtyLogChoice
+    do throws(DirtyLogChoice.Refusal) {
+      choice = try DirtyLogChoice(
+        requested: configuration.dirtyLog, from: DirtyLogCapabilities(probing: host.system))
+    } catch {
+      throw .configuration(error.description)
+    }
     let parts = try MachineParts(
       configuration,
       line: { number in
@@ -49,19 +62,19 @@ struct Hardware {
         InterruptLine { level in try? machine.setIRQLine(number, level) }
       }, post: { requests.post($0) })
     do {
-      for (number, range) in parts.memory.view.ranges.filter({ $0.ram != nil }).enumerated() {
-        guard let ram = range.ram else { continue }
-        try machine.setMemory(
-          KVMMemorySlot(
-            number: UInt32(number), guestAddress: range.guest.start.rawValue,
-            byteCount: range.guest.byteCount, hostAddress: ram.block.hostAddress + UInt(ram.offset),
-            isLogged: false))
-      }
+      let gate = RunGate()
+      let slots = try KVMMemorySlots(machine: machine, choice: choice, pausing: gate)
+      try parts.memory.addListener(slots)
       let accelerator = try KVMAccelerator(host, processorCount: count)
+      for vcpu in accelerator.vcpus { try slots.add(vcpu) }
       try accelerator.start(
-        GuestBus(memory: parts.memory, ports: parts.ports), post: { requests.post($0) },
-        ringFull: { _ in })
-      return Hardware(parts, accelerator)
+        GuestBus(memory: parts.memory, ports: parts.ports), gate: gate,
+        post: { requests.post($0) }, ringFull: { () throws(KVMError) in try slots.collectRings() })
+      let log: any DirtyLog =
+        choice.kind == .writeProtect
+        ? WriteProtectLog(ram: parts.ram, reason: choice.reason)
+        : KVMDirtyLog(space: parts.memory, slots: slots, choice: choice)
+      return Hardware(parts, accelerator, log)
     } catch {
       throw .kernel(action: "cannot make the machine", reason: "\(error)")
     }

@@ -17,7 +17,9 @@ public final class Machine: Sendable {
   public let accelerator: any Accelerator
   let parts: MachineParts
   let life: MachineLife
-  private let firstStart: ProcessorStart
+  let dirtyLog: DirtyLogLease
+  /// What moves the machine.
+  public let migration: any MachineMigration
 
   /// Puts a machine together: memory, devices, boot images and processors, none of which runs.
   ///
@@ -30,12 +32,13 @@ public final class Machine: Sendable {
     let hardware = try Hardware(configuration, requests: requests)
     parts = hardware.parts
     accelerator = hardware.accelerator
+    dirtyLog = DirtyLogLease(hardware.dirtyLog)
     let firmware = parts.firmwareTables(processorCount: configuration.processorCount)
     let plan = try BootPlan(
       configuration.incoming == nil ? configuration.boot : .nothing, layout: parts.layout,
       firmware: firmware)
     try plan.load(into: parts.memory, isReset: false)
-    firstStart = plan.start
+    migration = FixedMachine()
     try hardware.accelerator.reset(to: plan.start)
     let parts = parts
     life = MachineLife(

@@ -8,6 +8,8 @@ extension MachineConfiguration {
   /// The most memory: what 46 bits of address reach.
   public static let mostMemory: UInt64 = 1 << 46
 
+  /// The most processors.
+  public static let mostProcessors = 64
   /// How many disks and network interfaces there can be: an interrupt for each, beside those of
   /// the entropy source, the balloon and the console.
   public static let mostExtraDevices = GuestLayout.virtioInterrupts.count - 3
@@ -23,7 +25,9 @@ extension MachineConfiguration {
     guard memoryByteCount % Self.memoryUnit == 0 else {
       throw .memory(byteCount: memoryByteCount, reason: "it has to be a multiple of 2 MiB")
     }
-    guard processorCount >= 1 else { throw .processors(count: processorCount, most: 64) }
+    guard processorCount >= 1 else {
+      throw .processors(count: processorCount, most: Self.mostProcessors)
+    }
     guard disks.count + taps.count <= Self.mostExtraDevices else {
       throw .configuration(
         "the machine has room for \(Self.mostExtraDevices) disks and network interfaces in all, "

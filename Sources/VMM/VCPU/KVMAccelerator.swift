@@ -1,5 +1,6 @@
 // Processors run by the host kernel's KVM.
 
+import DirtyTracking
 public import KVM
 import Synchronization
 import Transport
@@ -26,6 +27,12 @@ public final class KVMAccelerator: Accelerator {
   private let firstChips: ChipStates
   private let group: VCPUGroup
   private let threads = Mutex<[NamedThread]>([])
+  private let runners = Mutex<[VCPURunner]>([])
+
+  /// The kernel's numbers of the processors' threads, in order.
+  public var threadIdentifiers: [Int32] {
+    runners.withLock { $0.map(\.threadIdentifier) }
+  }
 
   /// How many processors it runs.
   public var processorCount: Int { vcpus.count }
@@ -76,15 +83,18 @@ public final class KVMAccelerator: Accelerator {
   /// - Parameters:
   ///   - bus: where the processors' accesses go.
   ///   - post: takes what the guest wants of the machine.
-  ///   - ringFull: makes room in a processor's dirty ring.
+  ///   - gate: what the processors pass on their way into the guest.
+  ///   - ringFull: makes room in the processors' dirty rings.
   func start(
-    _ bus: GuestBus, post: @escaping @Sendable (GuestRequest) -> Void,
-    ringFull: @escaping @Sendable (KVMVCPU) -> Void
+    _ bus: GuestBus, gate: RunGate, post: @escaping @Sendable (GuestRequest) -> Void,
+    ringFull: @escaping @Sendable () throws(KVMError) -> Void
   ) throws(TransportError) {
     var started: [NamedThread] = []
     for vcpu in vcpus {
-      let runner = VCPURunner(vcpu, bus: bus, group: group, post: post, ringFull: ringFull)
+      let runner = VCPURunner(
+        vcpu, bus: bus, gate: gate, group: group, post: post, ringFull: ringFull)
       started.append(try NamedThread(name: "vcpu\(vcpu.index)") { runner.main() })
+      runners.withLock { $0.append(runner) }
     }
     threads.withLock { $0 = started }
   }

@@ -1,5 +1,7 @@
 // One processor's thread: into the guest, out again, and what the guest wanted.
 
+import CLinux
+import DirtyTracking
 import GuestMemory
 import KVM
 import Synchronization
@@ -7,31 +9,38 @@ import Synchronization
 /// Runs one processor of a machine on a thread of its own.
 final class VCPURunner: Sendable {
   let vcpu: KVMVCPU
+  private let thread = Atomic<Int32>(0)
   private let bus: GuestBus
   private let group: VCPUGroup
   private let post: @Sendable (GuestRequest) -> Void
-  /// Makes room in the dirty ring; called on this thread, between runs.
-  private let ringFull: @Sendable (KVMVCPU) -> Void
+  private let gate: RunGate
+  /// Makes room in the dirty rings; called on this thread, between runs.
+  private let ringFull: @Sendable () throws(KVMError) -> Void
 
   init(
-    _ vcpu: KVMVCPU, bus: GuestBus, group: VCPUGroup,
+    _ vcpu: KVMVCPU, bus: GuestBus, gate: RunGate, group: VCPUGroup,
     post: @escaping @Sendable (GuestRequest) -> Void,
-    ringFull: @escaping @Sendable (KVMVCPU) -> Void
+    ringFull: @escaping @Sendable () throws(KVMError) -> Void
   ) {
     self.vcpu = vcpu
     self.bus = bus
+    self.gate = gate
     self.group = group
     self.post = post
     self.ringFull = ringFull
   }
 
+  /// The kernel's number of the thread; 0 before it has begun.
+  var threadIdentifier: Int32 { thread.load(ordering: .relaxed) }
+
   /// The thread's whole life.
   func main() {
+    thread.store(godwit_kvm_thread(), ordering: .relaxed)
     var isFirst = true
     while group.stand(isFirst: isFirst) {
       isFirst = false
       do throws(KVMError) {
-        while group.mayRun, answer(try vcpu.run()) {}
+        while group.mayRun, try answer(gate.run(vcpu)) {}
         try finishAccess()
       } catch {
         post(.internalError("\(error)"))
@@ -44,7 +53,7 @@ final class VCPURunner: Sendable {
   private func finishAccess() throws(KVMError) {
     while let exit = try vcpu.finishAccess() {
       switch exit {
-      case .portInput, .portOutput, .mmioRead, .mmioWrite: _ = answer(exit)
+      case .portInput, .portOutput, .mmioRead, .mmioWrite: _ = try answer(exit)
       default: return  // what stopped it for good has been reported before
       }
     }
@@ -53,7 +62,7 @@ final class VCPURunner: Sendable {
   /// Does what an exit asks for.
   ///
   /// - Returns: whether the processor can run on.
-  private func answer(_ exit: VCPUExit) -> Bool {
+  private func answer(_ exit: VCPUExit) throws(KVMError) -> Bool {
     switch exit {
     case .portOutput(let access): bus.output(access, of: vcpu)
     case .portInput(let access): bus.input(access, of: vcpu)
@@ -62,7 +71,7 @@ final class VCPURunner: Sendable {
     case .mmioRead(let address, let byteCount):
       vcpu.setMMIOValue(bus.memory.load(at: GuestAddress(address), byteCount: byteCount))
     case .interrupted, .interruptWindowOpen, .endOfInterrupt, .nmi, .busLock, .notify: break
-    case .dirtyRingFull: ringFull(vcpu)
+    case .dirtyRingFull: try ringFull()
     case .halted:
       // Only without interrupt controllers in the kernel, and then nothing can wake it.
       group.waitForHalt()

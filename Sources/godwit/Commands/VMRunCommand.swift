@@ -4,6 +4,8 @@ import ArgumentParser
 import Devices
 import DirtyTracking
 import JSON
+import QMP
+import Transport
 import VMM
 
 struct VMRunCommand: GodwitCommand {
@@ -58,6 +60,9 @@ struct VMRunCommand: GodwitCommand {
     let start = ContinuousClock.now
     let machine = try Machine(try configuration())
     if let stand = machine.standInNote { console.note(stand) }
+    let server = try MachineMonitor.server(for: machine)
+    defer { server.stop() }
+    if let path = self.machine.qmp { _ = try server.listen(at: .unix(path: path)) }
     try machine.launch()
     let end = await withTaskCancellationHandler {
       await machine.ended()
