@@ -39,8 +39,8 @@ final class RandomTree {
   }
 
   private func remove() {
-    guard let parent = regions.filter({ !$0.snapshot.subregions.isEmpty })
-      .randomElement(using: &generator),
+    let parents = regions.filter { !$0.snapshot.subregions.isEmpty }
+    guard let parent = parents.randomElement(using: &generator),
       let child = parent.snapshot.subregions.randomElement(using: &generator)
     else { return }
     parent.removeSubregion(child.region)
@@ -53,8 +53,9 @@ final class RandomTree {
   }
 
   private func add() {
-    let hosts = regions.filter {
-      if case .alias = $0.content { return false } else { return true }
+    let hosts = regions.filter { region in
+      guard case .alias = region.content else { return true }
+      return false
     }
     guard let parent = hosts.randomElement(using: &generator) else { return }
     count += 1

@@ -31,15 +31,15 @@ final class SnapshotCell<Value: AnyObject & Sendable>: Sendable {
   /// The current value; never waits.
   var value: Value {
     if side.load(ordering: .sequentiallyConsistent) == 0 {
-      readersOnSide0.add(1, ordering: .sequentiallyConsistent)
+      readersOnSide0.wrappingAdd(1, ordering: .sequentiallyConsistent)
       let reference = unsafe retained()
-      readersOnSide0.subtract(1, ordering: .sequentiallyConsistent)
+      readersOnSide0.wrappingSubtract(1, ordering: .sequentiallyConsistent)
       // SAFETY: takes over the reference counted by `retained`.
       return unsafe reference.takeRetainedValue()
     }
-    readersOnSide1.add(1, ordering: .sequentiallyConsistent)
+    readersOnSide1.wrappingAdd(1, ordering: .sequentiallyConsistent)
     let reference = unsafe retained()
-    readersOnSide1.subtract(1, ordering: .sequentiallyConsistent)
+    readersOnSide1.wrappingSubtract(1, ordering: .sequentiallyConsistent)
     // SAFETY: as above.
     return unsafe reference.takeRetainedValue()
   }
@@ -76,7 +76,10 @@ final class SnapshotCell<Value: AnyObject & Sendable>: Sendable {
   }
 
   private static func reference(_ bits: UInt) -> Unmanaged<Value> {
+    guard let pointer = unsafe UnsafeRawPointer(bitPattern: bits) else {
+      preconditionFailure("a cell always has a value")
+    }
     // SAFETY: `bits` come from `passRetained` of a value of this type.
-    unsafe Unmanaged<Value>.fromOpaque(UnsafeRawPointer(bitPattern: bits)!)
+    return unsafe Unmanaged<Value>.fromOpaque(pointer)
   }
 }

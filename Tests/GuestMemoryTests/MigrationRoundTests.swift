@@ -1,0 +1,82 @@
+// Rounds: everything first, then what was written, and an end when nothing is left.
+
+import Testing
+
+@testable import GuestMemory
+
+struct MigrationRoundTests {
+  private func pages(_ round: inout MigrationRound, limit: Int) -> [String: [Range<Int>]] {
+    var sent: [String: [Range<Int>]] = [:]
+    while let run = round.nextRun(limit: limit) {
+      sent[run.block.name, default: []].append(run.pages)
+    }
+    return sent
+  }
+
+  @Test func `a first round is everything but what is excluded`() throws {
+    let ram = RAMList()
+    let main = try ram.add(name: "pc.ram", byteCount: 100 * 4096)
+    _ = try ram.add(name: "pc.bios", byteCount: 16 * 4096, isMigratable: false)
+    let video = try ram.add(name: "vga.vram", byteCount: 65 * 4096)
+    ram.dirty.setEnabled(.migration, true)
+    ram.dirty.mark(main.ramRange)
+    let excluded = [
+      main.ramRange(offset: 10 * 4096, byteCount: 54 * 4096),
+      main.ramRange(offset: 60 * 4096, byteCount: 10 * 4096),
+    ]
+    var round = MigrationRound(firstOf: ram, excluding: excluded)
+    #expect(round.remainingPageCount == 40 + 65)
+    #expect(
+      pages(&round, limit: 64) == [
+        "pc.ram": [0..<10, 70..<100], "vga.vram": [0..<64, 64..<65],
+      ])
+    #expect(round.remainingPageCount == 0)
+    #expect(round.nextRun(limit: 1) == nil)
+    #expect(round.harvest() == Harvest(), "what was noticed before has been sent")
+    ram.dirty.mark(video.ramRange(offset: 4096, byteCount: 1))
+    #expect(round.harvest() == Harvest(pageCount: 1, addedCount: 1))
+    #expect(round.nextRun(limit: 9)?.ramRange == video.ramRange(offset: 4096, byteCount: 4096))
+    #expect(round.nextRun(limit: 9) == nil)
+  }
+
+  @Test(arguments: 0..<60)
+  func `rounds send what a set of pages holds`(seed: Int) throws {
+    var generator = SeededGenerator(seed: seed)
+    let ram = RAMList()
+    let blocks = try [70, 256, 1].map { count in
+      try ram.add(name: "block of \(count)", byteCount: count * 4096)
+    }
+    ram.dirty.setEnabled(.migration, true)
+    var round = MigrationRound(firstOf: ram)
+    var model = Set(blocks.flatMap { $0.ramRange.pages })
+    for _ in 0..<40 {
+      let block = blocks.randomElement(using: &generator) ?? blocks[0]
+      let first = Int.random(in: 0..<block.pageCount, using: &generator)
+      let count = Int.random(in: 1...block.pageCount - first, using: &generator)
+      let range = block.ramRange(offset: first * 4096, byteCount: count * 4096)
+      switch Int.random(in: 0..<4, using: &generator) {
+      case 0:
+        ram.dirty.mark(range)
+        let harvest = round.harvest()
+        #expect(harvest.pageCount == count)
+        #expect(harvest.addedCount == Set(range.pages).subtracting(model).count)
+        model.formUnion(range.pages)
+      case 1:
+        #expect(round.remove(range) == model.intersection(range.pages).count)
+        model.subtract(range.pages)
+      default:
+        guard let run = round.nextRun(limit: Int.random(in: 1...90, using: &generator)) else {
+          // The end of a round: what lies behind its place waits for the next.
+          round.harvest()
+          continue
+        }
+        #expect(model.isSuperset(of: run.ramRange.pages))
+        model.subtract(run.ramRange.pages)
+      }
+      #expect(round.remainingPageCount == model.count)
+    }
+    round.harvest()
+    while let run = round.nextRun(limit: 7) { model.subtract(run.ramRange.pages) }
+    #expect(model.isEmpty)
+  }
+}
