@@ -42,6 +42,8 @@ public final class VirtioBlock: VirtioDevice {
   public var isReadOnly: Bool { file.isReadOnly }
   /// Its size in bytes.
   public var byteCount: UInt64 { file.sectorCount * UInt64(DiskFile.sectorByteCount) }
+  /// How much of the host's disk its image takes, in bytes; nil where that cannot be told.
+  public var occupiedByteCount: UInt64? { file.occupiedByteCount }
   /// What it did so far.
   public var statistics: Statistics { core.capture().extra.statistics }
 

@@ -53,6 +53,14 @@ final class DiskFile: Sendable {
       && godwit_file_punch_hole(Int32(number), Int64(byteCount), 4096) == 0
   }
 
+  /// How much of the host's disk it takes, in bytes; nil where that cannot be told.
+  var occupiedByteCount: UInt64? {
+    var information = stat()
+    // SAFETY: the call fills the local.
+    guard unsafe fstat(descriptor.raw, &information) == 0 else { return nil }
+    return UInt64(clamping: information.st_blocks) * 512
+  }
+
   /// Fills guest memory from the image, marking it dirty; whether all of it was read.
   func read(at offset: Int64, into pieces: [MemoryPiece]) -> Bool {
     var place = offset
