@@ -92,7 +92,7 @@ public final class AddressSpace: Sendable {
 
   /// Has writes to all RAM noticed for a client, from before this returns.
   ///
-  /// Calls count: as many `stopLogging` end it.
+  /// Calls count: as many `stopLogging` end it. Not to be called inside a transaction.
   public func startLogging(_ client: DirtyClient) throws(GuestMemoryError) {
     try exclusively { following throws(GuestMemoryError) in
       let clients = DirtyClients(client)
@@ -105,7 +105,7 @@ public final class AddressSpace: Sendable {
     }
   }
 
-  /// Ends what one `startLogging` began.
+  /// Ends what one `startLogging` began; not to be called inside a transaction.
   public func stopLogging(_ client: DirtyClient) throws(GuestMemoryError) {
     try exclusively { following throws(GuestMemoryError) in
       let clients = DirtyClients(client)

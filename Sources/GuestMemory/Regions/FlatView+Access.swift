@@ -119,7 +119,7 @@ extension FlatView {
   ///
   /// Where there is nothing, all bits are set, as on a bus that nobody drives.
   public func load(at address: GuestAddress, byteCount: Int) -> UInt64 {
-    precondition([1, 2, 4, 8].contains(byteCount), "a processor reads 1, 2, 4 or 8 bytes")
+    precondition(Self.isWordSize(byteCount), "a processor reads 1, 2, 4 or 8 bytes")
     let allOnes = UInt64.max >> UInt64(64 - byteCount * 8)
     guard let index = index(at: address) else {
       return byteCount == 1 ? allOnes : loadByBytes(at: address, byteCount: byteCount)
@@ -141,7 +141,7 @@ extension FlatView {
   ///
   /// Memory is marked dirty. Writes to ROM, and where there is nothing, have no effect.
   public func store(at address: GuestAddress, byteCount: Int, value: UInt64) {
-    precondition([1, 2, 4, 8].contains(byteCount), "a processor writes 1, 2, 4 or 8 bytes")
+    precondition(Self.isWordSize(byteCount), "a processor writes 1, 2, 4 or 8 bytes")
     let value = value & UInt64.max >> UInt64(64 - byteCount * 8)
     guard let index = index(at: address) else {
       if byteCount > 1 { storeByBytes(at: address, byteCount: byteCount, value: value) }
@@ -159,6 +159,11 @@ extension FlatView {
     } else if let (block, offset) = range.ram, !range.isReadOnly {
       block.storeWord(offset: offset + Int(skipped), byteCount: byteCount, value: value)
     }
+  }
+
+  @inline(__always)
+  private static func isWordSize(_ byteCount: Int) -> Bool {
+    byteCount > 0 && byteCount <= 8 && byteCount.nonzeroBitCount == 1
   }
 
   /// An access that begins in one range and ends in another (or beyond the last address).
