@@ -21,10 +21,13 @@ final class StateGuest {
 
   let system: KVMSystem
   let machine: KVMVirtualMachine
-  let vcpu: KVMVCPU
+  let vcpus: [KVMVCPU]
   let memory: UnsafeMutableRawPointer
 
-  init(copying other: StateGuest? = nil) throws {
+  /// The first processor, which counts.
+  var vcpu: KVMVCPU { vcpus[0] }
+
+  init(copying other: StateGuest? = nil, processorCount: Int = 1) throws {
     system = try KVMSystem()
     machine = try system.makeVirtualMachine()
     try machine.makeIRQChip()
@@ -35,8 +38,9 @@ final class StateGuest {
       KVMMemorySlot(
         number: 0, guestAddress: 0, byteCount: UInt64(Self.byteCount),
         hostAddress: UInt(bitPattern: memory)))
-    vcpu = try machine.makeVCPU(index: 0)
-    try vcpu.setCPUID(system.supportedCPUID())
+    let machine = machine
+    vcpus = try (0..<processorCount).map { try machine.makeVCPU(index: $0) }
+    for vcpu in vcpus { try vcpu.setCPUID(system.supportedCPUID()) }
     if let other {
       memory.copyMemory(from: other.memory, byteCount: Self.byteCount)
       return
@@ -80,7 +84,7 @@ final class StateGuest {
     for section in PlatformState.sections(of: machine, hasIRQChip: true, hasTimer: true) {
       try registry.add(section)
     }
-    try registry.add(VCPUState.section(of: vcpu))
+    for section in VCPUState.sections(of: vcpus) { try registry.add(section) }
     return registry
   }
 }

@@ -51,6 +51,30 @@ struct VCPUStateTests {
     }
   }
 
+  @Test func `no processor's time runs back, however young the machines are`() throws {
+    let source = try StateGuest(processorCount: 2)
+    let end = ContinuousClock.now + .milliseconds(150)
+    while ContinuousClock.now < end {}
+    let saved = try source.registry().save()
+    let target = try StateGuest(copying: source, processorCount: 2)
+    try target.registry().load(saved)
+    let restored = try target.vcpus.map(counter)
+    let old = try saved.sections().filter { $0.header.name == "cpu" }.map { section in
+      let state = try VCPUState.description.decode(section.payload, version: 1, into: VCPUState())
+      return try #require(state.counter)
+    }
+    #expect(old[0] >= old[1], "the first is read last")
+    #expect(restored[0] >= old[0] && restored[1] >= old[1], "\(old), then \(restored)")
+    // The other processor was read later, and is in step with the first.
+    let rate = UInt64(try target.vcpu.tscKilohertz()) * 1000
+    #expect((restored[0]..<restored[0] + rate).contains(restored[1]))
+  }
+
+  private func counter(of vcpu: KVMVCPU) throws -> UInt64 {
+    let index = VCPUState.Register.timeStampCounter
+    return try #require(try vcpu.modelSpecificRegisters([index]).first).value
+  }
+
   /// Gives the processor values that no reset leaves.
   private func disturb(_ guest: StateGuest) throws {
     var general = try guest.vcpu.generalRegisters()

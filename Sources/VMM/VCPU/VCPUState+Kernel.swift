@@ -14,7 +14,8 @@ extension VCPUState {
     func has(_ capability: KVMCapability) -> Bool { machine.check(capability) != 0 }
 
     runState = has(.mpState) ? try vcpu.mpState() : nil
-    cpuid = try vcpu.cpuid()
+    // Older kernels leave the number of entries as it was asked with, and the rest of the room empty.
+    cpuid = try vcpu.cpuid().filter { $0 != CPUIDEntry(function: 0) }
     tscKilohertz = has(.getTSCKilohertz) ? try vcpu.tscKilohertz() : 0
     special =
       has(.specialRegisters2) ? try vcpu.specialRegisters2() : try vcpu.specialRegisters()
@@ -78,7 +79,8 @@ extension VCPUState {
   ) throws(KVMError) -> [UInt32] {
     let all = try machine.system.modelSpecificRegisterIndices()
     let special = [Register.timeStampCounter, Register.timerDeadline]
-    return [special[0]] + all.filter { !special.contains($0) } + [special[1]]
+    let others = all.filter { !special.contains($0) && !Register.hyperV.contains($0) }
+    return [special[0]] + others + [special[1]]
   }
 
   /// Whether the local APIC is in the kernel: reading it fails otherwise.
@@ -102,6 +104,7 @@ extension VCPUState {
   /// The kernel lists registers that it reads and lets nobody set. One that it refuses may stay if
   /// it has the right value already.
   private func setModelSpecificRegisters(of vcpu: KVMVCPU) throws(KVMError) {
+    try leaveCounterBehind(vcpu)
     var rest = modelSpecific[...]
     while !rest.isEmpty {
       do {
@@ -116,4 +119,20 @@ extension VCPUState {
       }
     }
   }
+
+  /// Sets the first processor's time stamp counter to a far value, before it gets its own.
+  ///
+  /// The kernel takes a value within a second of what it expects for an attempt to bring processors
+  /// into step, and keeps the offset that it has. Before Linux 6.7 that holds even for a counter
+  /// that nobody has set, so a young guest's would run back. For the other processors it is what is
+  /// wanted: they get the first one's offset exactly.
+  private func leaveCounterBehind(_ vcpu: KVMVCPU) throws(KVMError) {
+    guard vcpu.index == 0, let counter else { return }
+    let far = ModelSpecificRegister(
+      index: Register.timeStampCounter, value: counter &+ Self.farCounterDistance)
+    try vcpu.setModelSpecificRegisters([far])
+  }
+
+  /// Hours at any rate.
+  private static let farCounterDistance: UInt64 = 1 << 45
 }

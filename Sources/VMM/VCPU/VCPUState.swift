@@ -38,24 +38,46 @@ struct VCPUState: Equatable, Sendable {
     static let timeStampCounter: UInt32 = 0x10
     /// `IA32_TSC_DEADLINE`, when the local APIC's timer fires.
     static let timerDeadline: UInt32 = 0x6e0
+    /// Those of Hyper-V's interface, which this machine offers to no guest.
+    static let hyperV: Range<UInt32> = 0x4000_0000..<0x4000_1000
   }
 }
 
 extension VCPUState {
-  /// The section of one processor.
+  /// The sections of a machine's processors, in the order of their numbers, the first one first.
   ///
-  /// Its thread must have finished the last port or memory access (`KVMVCPU.finishAccess`) and
-  /// must not run while it is saved or loaded.
-  static func section(of vcpu: KVMVCPU) -> any VMStateSection {
-    VMStateDevice(
-      description, instance: UInt32(vcpu.index), blank: { VCPUState() },
-      capture: { try VCPUState(of: vcpu) },
-      check: {
-        try $0.checkFeatures(
-          against: vcpu.machine.system.supportedCPUID(), own: vcpu.cpuid())
-      },
-      apply: { try $0.apply(to: vcpu) },
-      unmigratable: { (try? hasGuests(vcpu)) == true ? "its guest runs virtual machines" : nil })
+  /// Their threads must have finished the last port or memory access (`KVMVCPU.finishAccess`), and
+  /// no processor may run while they are saved or loaded.
+  static func sections(of vcpus: [KVMVCPU]) -> [any VMStateSection] {
+    let counters = VCPUStateCounters(of: vcpus)
+    return vcpus.map { vcpu in
+      VMStateDevice(
+        description, instance: UInt32(vcpu.index), blank: { VCPUState() },
+        capture: {
+          var state = try VCPUState(of: vcpu)
+          state.setCounter(to: try counters.value(of: vcpu))
+          return state
+        },
+        check: {
+          try $0.checkFeatures(
+            against: vcpu.machine.system.supportedCPUID(), own: vcpu.cpuid())
+        },
+        apply: { try $0.apply(to: vcpu) },
+        unmigratable: { (try? hasGuests(vcpu)) == true ? "its guest runs virtual machines" : nil })
+    }
+  }
+
+  /// The time stamp counter, where the host tells it.
+  var counter: UInt64? {
+    modelSpecific.first { $0.index == Register.timeStampCounter }?.value
+  }
+
+  /// Replaces the time stamp counter, where there is one.
+  mutating func setCounter(to value: UInt64?) {
+    guard let value,
+      let place = modelSpecific.firstIndex(where: { $0.index == Register.timeStampCounter })
+    else { return }
+    modelSpecific[place].value = value
   }
 
   /// Whether the guest has its own virtualization switched on, whose state is not in here.
