@@ -167,9 +167,10 @@ public struct PageScheduler: Sendable {
     return nextOfWalk(isKnownZero: isKnownZero)
   }
 
-  /// The next remembered page whose time has come: half-way to when it was asked for, and 16 MiB
-  /// before that. Twice as early, so that it also comes in time where pages go out half as fast
-  /// as they did then.
+  /// The next remembered page whose time has come.
+  ///
+  /// That is half-way to when it was asked for, less the lead: early enough even where pages go
+  /// out half as fast as they did then.
   private mutating func nextDue() -> ScheduledPage? {
     while requestedHead < demandOrder.requested.count,
       demandOrder.requested[requestedHead].broughtBefore / 2

@@ -26,27 +26,51 @@ final class PackWriter: @unchecked Sendable {
   ///
   /// - Returns: the pack's number and where in it the bytes begin.
   func append(_ content: RawSpan) throws(StoreError) -> (pack: UInt32, offset: UInt64) {
-    if file == nil || end + UInt64(content.byteCount) > PackFiles.byteLimit {
-      try endPack()
-      let made = try packs.create()
-      number = made.number
-      file = made.file
-      end = PackFiles.headerSize
-      startedWriteback = 0
-      reserved = 0
-      begun.append(made.number)
-      isFolderSynced = false
-    }
-    guard let file else { return (0, 0) }
+    let file = try room(for: content.byteCount)
     let offset = end
-    if offset + UInt64(content.byteCount) > reserved { reserve(file) }
     try file.write(content, at: offset)
-    end += UInt64(content.byteCount)
+    advance(file, by: content.byteCount)
+    return (number, offset)
+  }
+
+  /// Appends what lies in several places to one pack, one behind the other.
+  ///
+  /// - Returns: the pack's number and where in it the first begins.
+  func append(_ pieces: [BufferPiece]) throws(StoreError) -> (pack: UInt32, offset: UInt64) {
+    let count = pieces.reduce(0) { $0 + $1.range.count }
+    let file = try room(for: count)
+    let offset = end
+    try file.write(pieces, at: offset)
+    advance(file, by: count)
+    return (number, offset)
+  }
+
+  /// The pack that takes the next `count` bytes, a new one if the last would grow too long.
+  private func room(for count: Int) throws(StoreError) -> File {
+    if let file, end + UInt64(count) <= PackFiles.byteLimit {
+      if end + UInt64(count) > reserved { reserve(file) }
+      return file
+    }
+    try endPack()
+    let made = try packs.create()
+    number = made.number
+    file = made.file
+    end = PackFiles.headerSize
+    startedWriteback = 0
+    reserved = 0
+    begun.append(made.number)
+    isFolderSynced = false
+    reserve(made.file)
+    return made.file
+  }
+
+  /// Takes note of bytes written, and begins to write back what is enough for that.
+  private func advance(_ file: File, by count: Int) {
+    end += UInt64(count)
     if end - startedWriteback >= PackWriter.writebackStep {
       file.startWriteback(startedWriteback..<end)
       startedWriteback = end
     }
-    return (number, offset)
   }
 
   /// Appends an array's bytes.

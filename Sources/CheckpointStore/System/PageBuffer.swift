@@ -41,6 +41,12 @@ final class PageBuffer: @unchecked Sendable {
     return try body(&span)
   }
 
+  /// A range's place in memory, for a system call while the buffer lives.
+  fileprivate func vector(_ range: Range<Int>) -> iovec {
+    // SAFETY: a piece's range is inside the allocation.
+    unsafe iovec(iov_base: base + range.lowerBound, iov_len: range.count)
+  }
+
   /// Copies bytes into the buffer.
   func copy(_ content: RawSpan, at offset: Int) {
     precondition(offset >= 0 && offset + content.byteCount <= byteCount, "outside the buffer")
@@ -49,6 +55,55 @@ final class PageBuffer: @unchecked Sendable {
       // SAFETY: the length was checked; source and buffer are different memory.
       unsafe memcpy(base + offset, from, source.count)
     }
+  }
+}
+
+extension File {
+  /// What the kernel takes in one call (`UIO_MAXIOV`).
+  private static let vectorLimit = 1024
+
+  /// Writes pieces one behind the other.
+  func write(_ pieces: [BufferPiece], at offset: UInt64) throws(StoreError) {
+    var position = offset
+    var first = 0
+    while first < pieces.count {
+      let group = pieces[first..<min(first + File.vectorLimit, pieces.count)]
+      let vectors = unsafe group.map { unsafe $0.buffer.vector($0.range) }
+      let count = group.reduce(0) { $0 + $1.range.count }
+      // SAFETY: the vectors name memory of buffers that the pieces keep alive.
+      let put = unsafe pwritev(descriptor, vectors, Int32(vectors.count), off_t(position))
+      if put < count {
+        // Cut short: piece by piece, so that what is wrong shows.
+        for piece in group {
+          try piece.buffer.withBytes(piece.range) { (bytes) throws(StoreError) in
+            try write(bytes, at: position)
+          }
+          position += UInt64(piece.range.count)
+        }
+      } else {
+        position += UInt64(count)
+      }
+      first = group.endIndex
+    }
+  }
+}
+
+/// A part of a buffer; the buffer's owner leaves it alone while the piece is in use.
+struct BufferPiece {
+  let buffer: PageBuffer
+  let range: Range<Int>
+
+  init(_ buffer: PageBuffer, _ range: Range<Int>) {
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= buffer.byteCount, "outside the buffer")
+    self.buffer = buffer
+    self.range = range
+  }
+
+  /// This piece and the next one as one, where they lie side by side.
+  func joined(with next: BufferPiece) -> BufferPiece? {
+    guard buffer === next.buffer, range.upperBound == next.range.lowerBound else { return nil }
+    return BufferPiece(buffer, range.lowerBound..<next.range.upperBound)
   }
 }
 

@@ -80,67 +80,48 @@ final class IngestWorker: @unchecked Sendable {
   private func store(
     _ pages: [Int], of batch: PageBatch, _ entries: inout [PageEntry]
   ) throws(StoreError) {
-    guard let codec else {
-      try storePlain(pages, of: batch, &entries)
-      return
-    }
+    var pieces: [BufferPiece] = []
+    var lengths: [Int] = []
     var end = 0
-    var places: [(start: Int, length: Int)] = []
     for page in pages {
-      let length = compress(page, of: batch, with: codec, at: end)
-      places.append((end, length))
-      end += length
+      let length = compress(page, of: batch, at: end)
+      // What did not compress is written from where it lies.
+      let piece =
+        length.map { BufferPiece(payloads, end..<end + $0) }
+        ?? BufferPiece(batch.buffer, range(page))
+      if let last = pieces.last, let joined = last.joined(with: piece) {
+        pieces[pieces.count - 1] = joined
+      } else {
+        pieces.append(piece)
+      }
+      lengths.append(piece.range.count)
+      end += length ?? 0
     }
-    let written = try payloads.withBytes(0..<end) { (bytes) throws(StoreError) in
-      try packs.append(bytes)
-    }
-    for (index, place) in places.enumerated() {
-      entries[index].location = PageLocation(
-        pack: written.pack, offset: written.offset + UInt64(place.start), length: place.length)
+    let written = try packs.append(pieces)
+    var offset = written.offset
+    for (index, length) in lengths.enumerated() {
+      entries[index].location = PageLocation(pack: written.pack, offset: offset, length: length)
+      offset += UInt64(length)
     }
   }
 
-  /// Puts a page behind the payloads collected so far, compressed where that pays; its length.
+  /// Puts a page behind the payloads compressed so far, where that pays; its length then.
   private func compress(
-    _ page: Int, of batch: PageBatch, with codec: PageCodec.Codec, at end: Int
-  ) -> Int {
+    _ page: Int, of batch: PageBatch, at end: Int
+  ) -> Int? {
+    guard let codec else { return nil }
     let skip =
       isAdaptive && incompressible >= IngestWorker.patience
       && incompressible % IngestWorker.sampleInterval != 0
-    return batch.buffer.withBytes(range(page)) { content in
-      if !skip {
-        let length = payloads.withMutableBytes(end..<end + storePageSize) { room in
+    let length =
+      skip
+      ? nil
+      : batch.buffer.withBytes(range(page)) { content in
+        payloads.withMutableBytes(end..<end + storePageSize) { room in
           compressor.compress(content, with: codec, into: &room)
         }
-        if let length {
-          incompressible = 0
-          return length
-        }
       }
-      incompressible += 1
-      payloads.copy(content, at: end)
-      return storePageSize
-    }
-  }
-
-  /// Appends pages as they are, neighbours in one write.
-  private func storePlain(
-    _ pages: [Int], of batch: PageBatch, _ entries: inout [PageEntry]
-  ) throws(StoreError) {
-    var start = 0
-    while start < pages.count {
-      var end = start + 1
-      while end < pages.count && pages[end] == pages[end - 1] + 1 { end += 1 }
-      let bytes = pages[start] * storePageSize..<(pages[end - 1] + 1) * storePageSize
-      let written = try batch.buffer.withBytes(bytes) { (run) throws(StoreError) in
-        try packs.append(run)
-      }
-      for index in start..<end {
-        entries[index].location = PageLocation(
-          pack: written.pack, offset: written.offset + UInt64((index - start) * storePageSize),
-          length: storePageSize)
-      }
-      start = end
-    }
+    incompressible = length == nil ? incompressible + 1 : 0
+    return length
   }
 }
