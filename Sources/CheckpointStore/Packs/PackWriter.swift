@@ -1,4 +1,6 @@
-// Appending to packs: one writer a thread, large writes, begun on their way to the disk early.
+// Appending to packs: one writer a thread, large writes, past the page cache where that can be.
+
+import Synchronization
 
 /// Appends payloads to packs of its own, beginning a new one when one is full.
 ///
@@ -11,6 +13,9 @@ final class PackWriter: @unchecked Sendable {
   private let packs: PackFiles
   private var number: UInt32 = 0
   private var file: File?
+  private var direct: DirectWriter?
+  /// The same, for those who ask from other threads.
+  private let staged = Mutex<(pack: UInt32, writer: DirectWriter)?>(nil)
   private var end: UInt64 = 0
   private var startedWriteback: UInt64 = 0
   private var reserved: UInt64 = 0
@@ -28,7 +33,7 @@ final class PackWriter: @unchecked Sendable {
   func append(_ content: RawSpan) throws(StoreError) -> (pack: UInt32, offset: UInt64) {
     let file = try room(for: content.byteCount)
     let offset = end
-    try file.write(content, at: offset)
+    if let direct { try direct.append(content) } else { try file.write(content, at: offset) }
     advance(file, by: content.byteCount)
     return (number, offset)
   }
@@ -40,7 +45,15 @@ final class PackWriter: @unchecked Sendable {
     let count = pieces.reduce(0) { $0 + $1.range.count }
     let file = try room(for: count)
     let offset = end
-    try file.write(pieces, at: offset)
+    if let direct {
+      for piece in pieces {
+        try piece.buffer.withBytes(piece.range) { (bytes) throws(StoreError) in
+          try direct.append(bytes)
+        }
+      }
+    } else {
+      try file.write(pieces, at: offset)
+    }
     advance(file, by: count)
     return (number, offset)
   }
@@ -61,13 +74,29 @@ final class PackWriter: @unchecked Sendable {
     begun.append(made.number)
     isFolderSynced = false
     reserve(made.file)
+    let writer = DirectWriter(path: packs.path(made.number), from: end)
+    direct = writer
+    staged.withLock { $0 = writer.map { (made.number, $0) } }
     return made.file
   }
+
+  /// Whether some of a page is in this process's memory still, and not in its pack.
+  ///
+  /// May be called from any thread.
+  func holds(_ location: PageLocation) -> Bool {
+    staged.withLock { staged in
+      guard let staged, staged.pack == location.pack else { return false }
+      return staged.writer.holds(upTo: location.end)
+    }
+  }
+
+  /// Brings everything appended into its pack, where it can be read.
+  func flush() throws(StoreError) { try direct?.flush() }
 
   /// Takes note of bytes written, and begins to write back what is enough for that.
   private func advance(_ file: File, by count: Int) {
     end += UInt64(count)
-    if end - startedWriteback >= PackWriter.writebackStep {
+    if direct == nil, end - startedWriteback >= PackWriter.writebackStep {
       file.startWriteback(startedWriteback..<end)
       startedWriteback = end
     }
@@ -94,6 +123,9 @@ final class PackWriter: @unchecked Sendable {
   /// Leaves the pack being written: gives back what was taken ahead, and syncs it.
   private func endPack() throws(StoreError) {
     guard let file else { return }
+    try flush()
+    direct = nil
+    staged.withLock { $0 = nil }
     try file.truncate(to: end)
     try file.sync()
     self.file = nil
@@ -110,6 +142,8 @@ final class PackWriter: @unchecked Sendable {
   /// Removes every pack this writer began; nothing may refer to them.
   func removeAll() {
     file = nil
+    direct = nil
+    staged.withLock { $0 = nil }
     for number in begun {
       packs.forget(number)
       try? Folder.removeFile(packs.path(number))

@@ -27,6 +27,16 @@ final class File: Sendable {
     }
   }
 
+  /// Opens a file for writes that pass the page cache by: memory, offsets and lengths are multiples
+  /// of 4096. Refused with `EOPNOTSUPP` where the file is in memory anyway.
+  static func openDirect(_ path: String) throws(StoreError) -> File {
+    let file = try open(path, O_WRONLY | godwit_file_direct())
+    guard godwit_file_is_in_memory(file.descriptor) == 0 else {
+      throw .system(doing: "opening past the page cache", path: path, code: EOPNOTSUPP)
+    }
+    return file
+  }
+
   /// The file's length in bytes.
   func byteCount() throws(StoreError) -> UInt64 {
     UInt64(try status().st_size)

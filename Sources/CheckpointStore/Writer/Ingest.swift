@@ -121,6 +121,11 @@ final class Ingest {
       try queue.drain()
       entry = try session.entries.entry(number)
     }
+    if let writer = workers.first(where: { $0.packs.holds(entry.location) })?.packs {
+      // With no batch under way no worker touches its pack.
+      try queue.drain()
+      try writer.flush()
+    }
     if let damage = try session.source.read(entry, number: number, into: &page) {
       zeroBytes(&page)
       throw .damaged(damage)
