@@ -43,7 +43,7 @@ struct MergeRun {
       round.clear()
     }
     var bits = [UInt64](repeating: 0, count: slot.count + 1)
-    for _ in 0..<3 {
+    for _ in 0..<5 {
       bits.clear()
       times.measure("bit by bit") { bits.setBitByBit(slot.span, at: Self.unalignedPages) }
     }
