@@ -27,8 +27,10 @@ final class File: Sendable {
     }
   }
 
-  /// Opens a file for writes that pass the page cache by: memory, offsets and lengths are multiples
-  /// of 4096. Refused with `EOPNOTSUPP` where the file is in memory anyway.
+  /// Opens a file for writes that pass the page cache by.
+  ///
+  /// Memory, offsets and lengths are multiples of 4096 then. Refused with `EOPNOTSUPP` where the
+  /// file is in memory anyway.
   static func openDirect(_ path: String) throws(StoreError) -> File {
     let file = try open(path, O_WRONLY | godwit_file_direct())
     guard godwit_file_is_in_memory(file.descriptor) == 0 else {
