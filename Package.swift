@@ -203,8 +203,16 @@ let package = Package(
       name: "DirtyTrackingTests",
       dependencies: [
         "DirtyTracking", "GuestMemory", "KVM", "Userfault", "DemoGuest", "Transport", "CLinux",
+        "ExactnessLab",
       ],
       swiftSettings: testing),
+    .target(
+      name: "ExactnessLab",
+      dependencies: ["DirtyTracking", "GuestMemory", "KVM", "Transport"],
+      path: "Tests/ExactnessLab", swiftSettings: testing),
+    .executableTarget(
+      name: "kvm-exactness", dependencies: ["ExactnessLab", "DirtyTracking"],
+      path: "Tests/KVMExactness", swiftSettings: testing),
     .target(
       name: "VMStateLab", dependencies: ["VMState", "Wire", "FuzzFrame"], path: "Tests/VMStateLab",
       swiftSettings: strict),

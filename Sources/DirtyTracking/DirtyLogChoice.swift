@@ -11,9 +11,9 @@ public struct DirtyLogChoice: Equatable, Sendable {
   /// Whether the log begins with every page set, where it is cleared by request.
   public let isInitiallySet: Bool
 
-  /// Entries of a dirty ring unless the kernel allows fewer: half a megabyte of writes at full
-  /// speed between two visits of the reaper, in 64 KiB.
-  static let ringEntryCount = 4096
+  /// Entries of a dirty ring unless the kernel allows fewer: 1 MiB for each vCPU, which a guest
+  /// that dirties 1 GB/s fills in a quarter of a second.
+  public static let ringEntryCount = 65_536
   /// Size of an entry in bytes (`struct kvm_dirty_gfn`).
   static let ringEntryByteCount = 16
 
@@ -32,8 +32,11 @@ public struct DirtyLogChoice: Equatable, Sendable {
   /// - Parameters:
   ///   - requested: the source asked for; nil leaves the choice to the host.
   ///   - capabilities: what there is.
+  ///   - ringEntryCount: entries of each vCPU's ring, where it is the ring: a power of two, as many
+  ///     as the kernel allows at most.
   public init(
-    requested: DirtyLogKind?, from capabilities: DirtyLogCapabilities
+    requested: DirtyLogKind?, from capabilities: DirtyLogCapabilities,
+    ringEntryCount: Int = DirtyLogChoice.ringEntryCount
   ) throws(Refusal) {
     let kind = requested ?? Self.best(capabilities)
     if let obstacle = Self.obstacle(to: kind, capabilities) {
@@ -52,7 +55,7 @@ public struct DirtyLogChoice: Equatable, Sendable {
     ringByteCount =
       kind == .ring
       ? min(
-        Self.ringEntryCount * Self.ringEntryByteCount, capabilities.kvm?.ringByteLimit ?? 0) : 0
+        ringEntryCount * Self.ringEntryByteCount, capabilities.kvm?.ringByteLimit ?? 0) : 0
     reason =
       requested == nil
       ? Self.reason(for: kind, capabilities) : "The dirty log '\(kind.rawValue)' was asked for."

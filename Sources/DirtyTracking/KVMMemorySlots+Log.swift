@@ -148,6 +148,9 @@ extension KVMMemorySlots {
   /// Empties the rings and lets the vCPUs fill them again.
   ///
   /// For the reaper, and for a vCPU that left the guest because its ring is full.
+  /// - Throws: ``KVMError/ringOverrun(vcpu:)`` where KVM did not stop a vCPU in time: a KVM that
+  ///   emulates one instruction after the other may not. That vCPU cannot run any more, and no
+  ///   log of it is trusted.
   public func collectRings() throws(KVMError) {
     try state.withLock { state throws(KVMError) in try collectRings(&state) }
   }
@@ -158,7 +161,7 @@ extension KVMMemorySlots {
     var count = 0
     var index = 0
     for ring in state.rings {
-      count += ring.collect { number, page in
+      let collected = ring.collect { number, page in
         // Neighbouring entries are mostly of one slot.
         if !(state.slots.indices.contains(index) && state.slots[index].number == number) {
           guard let found = state.slots.firstIndex(where: { $0.number == number }) else { return }
@@ -167,8 +170,13 @@ extension KVMMemorySlots {
         guard page < UInt64(state.slots[index].bits.count) * 64 else { return }
         state.slots[index].bits[Int(page / 64)] |= 1 << (page % 64)
       }
+      count += collected
+      // KVM keeps entries free for what a vCPU may still write on its way out: all of them are
+      // never in use unless some were overwritten.
+      if collected >= ring.entryCount { state.overrun = ring.vcpu }
     }
     if count > 0 { try machine.resetDirtyRings() }
+    if let vcpu = state.overrun { throw .ringOverrun(vcpu: vcpu) }
   }
 
   /// Forgets what the rings and bitmaps have.

@@ -31,6 +31,8 @@ public final class KVMMemorySlots: MemoryListener {
     /// In the order of their numbers.
     var slots: [Slot] = []
     var rings: [DirtyRing] = []
+    /// The vCPU whose ring was overrun, if one was.
+    var overrun: Int?
     /// Pages reported since ``KVMMemorySlots/takeReportedCount()``.
     var reportedCount = 0
     // What a change has brought so far.
@@ -159,10 +161,10 @@ public final class KVMMemorySlots: MemoryListener {
     if case .ring = method, !state.deleted.isEmpty { try collectRings(&state) }
     for range in state.deleted { try removeSlots(of: range, &state) }
     for range in state.added { try addSlots(of: range, &state) }
-    let added = state.added
+    // What was added has its log from the beginning; what was deleted has none any more.
+    let settled = state.added + state.deleted
     for range in state.relogged {
-      // What was added has its log from the beginning; what was deleted has none any more.
-      if added.contains(where: { $0.isSameMapping(as: range) }) { continue }
+      if settled.contains(where: { $0.isSameMapping(as: range) }) { continue }
       try relog(range, &state)
     }
     state.deleted = []

@@ -7,8 +7,7 @@ import Transport
 
 /// A thread that does something again and again until it is ended.
 final class RingReaper: Sendable {
-  /// Time between two visits: a ring of 4096 entries is full after 20 ms only for a guest that
-  /// dirties 800 MB/s on one vCPU, which then waits for its own full-ring exit.
+  /// Time between two visits: a small part of what fills a ring of the usual size.
   static let intervalMilliseconds: Int32 = 20
 
   private let wake: OwnedDescriptor

@@ -10,6 +10,8 @@ import Synchronization
   /// Size of an entry in bytes (`struct kvm_dirty_gfn`): flags, slot, page.
   public static let entryByteCount = MemoryLayout<kvm_dirty_gfn>.stride
 
+  /// The number of the vCPU that it belongs to.
+  public let vcpu: Int
   private let address: UInt
   private let byteCount: Int
   /// The entry that the kernel fills next, modulo the ring's size.
@@ -18,7 +20,8 @@ import Synchronization
   /// Entries in the ring.
   public var entryCount: Int { byteCount / Self.entryByteCount }
 
-  init(descriptor: Int32, byteCount: Int) throws(KVMError) {
+  init(descriptor: Int32, vcpu: Int, byteCount: Int) throws(KVMError) {
+    self.vcpu = vcpu
     let offset = godwit_dirty_ring_page_offset * KVMVirtualMachine.hostPageByteCount
     switch KernelCall.map(descriptor, byteCount: byteCount, offset: offset) {
     case .success(let address): self.address = address
@@ -37,7 +40,8 @@ import Synchronization
   /// The pages stay writable, unlogged, until ``KVMVirtualMachine/resetDirtyRings()``; what the
   /// guest writes before that is not reported again, so nobody may read a page between the two.
   /// - Parameter body: gets the slot's number and the page's number within it, in host pages.
-  /// - Returns: how many there were.
+  /// - Returns: how many there were. A vCPU leaves the guest before its ring is full; where all
+  ///   ``entryCount`` entries are dirty, it did not, and others were overwritten.
   public func collect(_ body: (_ slot: UInt32, _ page: UInt64) -> Void) -> Int {
     next.withLock { next in
       var count = 0

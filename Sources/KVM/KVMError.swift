@@ -18,6 +18,8 @@ public enum KVMError: Error, Equatable, Sendable {
   case wrongSize(of: String, expected: Int, found: Int)
   /// The kernel took only the first of several model-specific registers.
   case refusedRegister(index: UInt32, value: UInt64)
+  /// The kernel wrote past the end of a vCPU's dirty ring.
+  case ringOverrun(vcpu: Int)
 }
 
 extension KVMError: CustomStringConvertible {
@@ -47,6 +49,9 @@ extension KVMError: CustomStringConvertible {
       "Setting the model-specific register 0x\(String(index, radix: 16)) to "
         + "0x\(String(value, radix: 16)) was refused by this host's KVM. Its processor or kernel "
         + "may lack what the register controls."
+    case .ringOverrun(let vcpu):
+      "KVM wrote past the end of the dirty ring of the vCPU \(vcpu): which pages the guest wrote "
+        + "is not known any more. Use the dirty log 'clear' or 'bitmap' on this host."
     }
   }
 

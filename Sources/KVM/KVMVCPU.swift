@@ -102,7 +102,7 @@ public final class KVMVCPU: Sendable {
   /// Maps the vCPU's dirty ring; only where the machine has ``KVMCapability/dirtyLogRing`` on.
   /// - Parameter byteCount: the ring's size in bytes, as it was switched on.
   public func mapDirtyRing(byteCount: Int) throws(KVMError) -> DirtyRing {
-    try DirtyRing(descriptor: descriptor.raw, byteCount: byteCount)
+    try DirtyRing(descriptor: descriptor.raw, vcpu: index, byteCount: byteCount)
   }
 
   /// Makes a request with one structure and turns its failure into an error.

@@ -1,0 +1,86 @@
+// Memory that no KVM owns: host threads write, the page tables tell.
+
+import DirtyTracking
+import GuestMemory
+import Synchronization
+import Testing
+import Transport
+
+@Suite(
+  .enabled(
+    if: Host.capabilities.writeProtectObstacle == nil,
+    "needs asynchronous write protection (Linux 6.7) and userfaultfd"),
+  .serialized)
+struct WriteProtectLogTests {
+  private func dirtyPages(_ block: RAMBlock) -> [Int] {
+    var words = [UInt64](repeating: 0, count: (block.pageCount + 63) / 64)
+    var span = words.mutableSpan
+    block.dirty.harvestAndClear(block.ramRange, for: .migration, into: &span)
+    return (0..<block.pageCount).filter { words[$0 / 64] & 1 << UInt64($0 % 64) != 0 }
+  }
+
+  private func write(_ block: RAMBlock, page: Int) throws {
+    try block.withMutableBytes(offset: page * 4096, byteCount: 8) { bytes in
+      bytes.storeBytes(of: UInt64(page), toByteOffset: 0, as: UInt64.self)
+    }
+  }
+
+  @Test(arguments: [RAMBacking.anonymous, .sharedMemory])
+  func `writes are told once, by block and page`(backing: RAMBacking) throws {
+    let ram = RAMList()
+    let first = try ram.add(name: "first", byteCount: 100 * 4096, backing: backing)
+    let second = try ram.add(name: "second", byteCount: 70 * 4096, backing: backing)
+    let log = WriteProtectLog(ram: ram, reason: "For a test.")
+    try write(first, page: 1)
+    try log.start()
+    #expect(try log.sync() == 0)
+    try write(first, page: 1)
+    try write(first, page: 99)
+    try write(second, page: 0)
+    #expect(try log.sync() == 3)
+    #expect(dirtyPages(first) == [1, 99] && dirtyPages(second) == [0])
+    #expect(try log.sync() == 0)
+    try write(second, page: 69)
+    #expect(try log.sync() == 1)
+    #expect(dirtyPages(second) == [69])
+    try log.stop()
+    try write(second, page: 5)
+    #expect(try log.sync() == 0, "a stopped log is empty")
+    try log.start()
+    #expect(try log.sync() == 0, "and forgets")
+    try log.stop()
+  }
+
+  @Test(.timeLimit(.minutes(1))) func `no write of a running thread is lost`() throws {
+    let ram = RAMList()
+    let block = try ram.add(name: "block", byteCount: 256 * 4096)
+    let log = WriteProtectLog(ram: ram, reason: "For a test.")
+    try log.start()
+    let isEnding = Atomic<Bool>(false)
+    let written = Mutex<Set<Int>>([])
+    let thread = try NamedThread(name: "writer") {
+      var state: UInt32 = 1
+      while !isEnding.load(ordering: .acquiring) {
+        state = state &* 1_664_525 &+ 1_013_904_223
+        let page = Int(state >> 8) % 256
+        try? self.write(block, page: page)
+        written.withLock { _ = $0.insert(page) }
+      }
+    }
+    var reported: Set<Int> = []
+    for _ in 0..<50 {
+      let before = written.withLock { pages in
+        defer { pages = [] }
+        return pages
+      }
+      try log.sync()
+      let found = Set(dirtyPages(block))
+      // What was written before the scan began is in it, unless an earlier scan had it already.
+      #expect(before.isSubset(of: found.union(reported)))
+      reported = found
+    }
+    isEnding.store(true, ordering: .releasing)
+    thread.join()
+    try log.stop()
+  }
+}
