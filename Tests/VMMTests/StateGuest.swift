@@ -81,9 +81,11 @@ final class StateGuest {
   /// All its state.
   func registry() throws -> VMStateRegistry {
     var registry = VMStateRegistry()
-    for section in PlatformState.sections(of: machine, hasIRQChip: true, hasTimer: true) {
-      try registry.add(section)
-    }
+    let machine = machine
+    let platform = PlatformState.sections(
+      of: machine, readClock: { try machine.clock().nanoseconds },
+      setClock: { try machine.setClock(nanoseconds: $0) })
+    for section in platform { try registry.add(section) }
     for section in VCPUState.sections(of: vcpus) { try registry.add(section) }
     return registry
   }

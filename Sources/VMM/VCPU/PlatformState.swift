@@ -17,13 +17,14 @@ enum PlatformState {
   /// local APICs that have to be in place, as setting one drops what it had. The timer comes after
   /// the controllers because it starts to tick, and the clock last so that it misses least.
   /// - Parameters:
-  ///   - hasIRQChip: whether the interrupt controllers were made in the kernel.
-  ///   - hasTimer: whether the interval timer was made in the kernel.
+  ///   - readClock: gives the guest's clock in nanoseconds; it stands while the machine does.
+  ///   - setClock: sets it.
   static func sections(
-    of machine: KVMVirtualMachine, hasIRQChip: Bool, hasTimer: Bool
+    of machine: KVMVirtualMachine, readClock: @escaping @Sendable () throws -> UInt64,
+    setClock: @escaping @Sendable (UInt64) throws -> Void
   ) -> [any VMStateSection] {
     var sections: [any VMStateSection] = []
-    if hasIRQChip {
+    if (try? machine.ioapic()) != nil {
       for chip in [PICState.Chip.master, .slave] {
         sections.append(
           VMStateDevice(
@@ -35,7 +36,7 @@ enum PlatformState {
           ioapic, blank: { IOAPICState() }, capture: { try machine.ioapic() },
           apply: { try machine.setIOAPIC(to: $0) }))
     }
-    if hasTimer {
+    if (try? machine.pit2()) != nil {
       sections.append(
         VMStateDevice(
           timer, blank: { PITState() }, capture: { try machine.pit2() },
@@ -44,9 +45,8 @@ enum PlatformState {
     if machine.check(.adjustClock) != 0 {
       sections.append(
         VMStateDevice(
-          clock, blank: { Clock() },
-          capture: { Clock(nanoseconds: try machine.clock().nanoseconds) },
-          apply: { try machine.setClock(nanoseconds: $0.nanoseconds) }))
+          clock, blank: { Clock() }, capture: { Clock(nanoseconds: try readClock()) },
+          apply: { try setClock($0.nanoseconds) }))
     }
     return sections
   }

@@ -69,8 +69,6 @@ extension VCPUState {
     try setModelSpecificRegisters(of: vcpu)
     if let events { try vcpu.setEvents(events) }
     if let runState { try vcpu.setMPState(runState) }
-    // The guest's clock stood still meanwhile: its watchdog is told, if it uses that clock.
-    if machine.check(.clockControl) != 0 { try vcpu.noteClockPause() }
   }
 
   /// The kernel's list, with the counter first and the deadline that is compared with it last.
