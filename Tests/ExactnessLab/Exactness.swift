@@ -167,6 +167,7 @@ public struct ExactnessResult: Sendable {
             result.layoutChanges += 1
           }
         }
+        try machine.waitForWrites()
         // Every fifth round sends only some of the pages; the next one the rest.
         let sendsAll = round % 5 != 3
         let found = try exactness.endRound { sendsAll || $0 % 3 == 0 }
@@ -206,7 +207,9 @@ public struct ExactnessResult: Sendable {
       try exactness.begin()
       let deadline = ContinuousClock.now + .seconds(60)
       while result.fullRings < fullRings, ContinuousClock.now < deadline {
-        pause(milliseconds: 100)
+        while machine.fullRingCount.load(ordering: .relaxed) == result.fullRings,
+          ContinuousClock.now < deadline
+        { pause(milliseconds: 5) }
         let found = try exactness.endRound()
         result.rounds += 1
         result.fullRings = machine.fullRingCount.load(ordering: .relaxed)

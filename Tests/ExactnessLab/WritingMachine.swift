@@ -1,6 +1,7 @@
 // A machine that does nothing but write its memory, and whose layout can be changed meanwhile.
 
 import DirtyTracking
+import Glibc
 import GuestMemory
 import KVM
 import Synchronization
@@ -159,6 +160,28 @@ final class WritingMachine: Sendable {
   func toggleOverlay(_ number: Int) throws {
     let overlay = overlays[number % overlays.count]
     try space.transaction { () throws(GuestMemoryError) in overlay.isEnabled.toggle() }
+  }
+
+  /// The numbers that the vCPUs wrote last.
+  private func writtenNumbers() throws -> [UInt32] {
+    guard let block = ram.blocks.first else { return [] }
+    return try vcpus.map { vcpu in
+      let mailbox = Int(WritingGuest.codeAddress(vcpu.index)) + 0x800
+      return try block.withBytes(offset: mailbox, byteCount: 4) { bytes in
+        bytes.unsafeLoadUnaligned(as: UInt32.self)
+      }
+    }
+  }
+
+  /// Waits until every vCPU has written on, however slow the host is.
+  func waitForWrites() throws {
+    let before = try writtenNumbers()
+    let deadline = ContinuousClock.now + .seconds(20)
+    while ContinuousClock.now < deadline, failures.withLock(\.isEmpty) {
+      // Two further, so that a write which was under way is not taken for one that followed.
+      if try zip(before, writtenNumbers()).allSatisfy({ $1 &- $0 >= 2 }) { return }
+      usleep(200)
+    }
   }
 
   /// Runs `body` while no vCPU runs, and carries its error over.

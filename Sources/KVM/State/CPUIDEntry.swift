@@ -53,7 +53,11 @@ extension CPUIDEntry {
     let result = KernelCall.exchange(descriptor, request, words: &words)
     guard result >= 0 else { throw .failed(action: action, code: Int32(-result)) }
     let count = min(limit, Int(UInt32(truncatingIfNeeded: words[0])))
-    return (0..<count).map { CPUIDEntry(words: words[(1 + $0 * wordCount)...].prefix(wordCount)) }
+    // Kernels before 6.2 leave the count of KVM_GET_CPUID2 as it was asked: what lies behind the
+    // entries stays zero. A leaf of that number and without content is only ever the first.
+    let used = (words.lastIndex { $0 != 0 } ?? 0)
+    let end = min(count, (used + wordCount - 1) / wordCount)
+    return (0..<end).map { CPUIDEntry(words: words[(1 + $0 * wordCount)...].prefix(wordCount)) }
   }
 
   /// The structure that KVM_SET_CPUID2 takes.
