@@ -32,8 +32,14 @@ public final class KVMDirtyLog: DirtyLog {
     try space.startLogging(.migration)
     guard case .ring = slots.method else { return }
     let slots = slots
-    let reaper = try RingReaper(source: name) { try? slots.collectRings() }
-    self.reaper.withLock { $0 = reaper }
+    do throws(GuestMemoryError) {
+      // What fails here fails again, and is thrown, at the next sync.
+      let reaper = try RingReaper(source: name) { try? slots.collectRings() }
+      self.reaper.withLock { $0 = reaper }
+    } catch {
+      try? space.stopLogging(.migration)
+      throw error
+    }
   }
 
   /// Takes what was noticed into the migration client's bitmap.

@@ -1,6 +1,7 @@
 // Memory that no KVM owns: host threads write, the page tables tell.
 
 import DirtyTracking
+import Glibc
 import GuestMemory
 import Synchronization
 import Testing
@@ -48,6 +49,26 @@ struct WriteProtectLogTests {
     #expect(try log.sync() == 0, "a stopped log is empty")
     try log.start()
     #expect(try log.sync() == 0, "and forgets")
+    try log.stop()
+  }
+
+  @Test func `memory over a private file is followed too`() throws {
+    let path = "/tmp/godwit-private-\(getpid())"
+    let file = try #require(fopen(path, "w"))
+    defer { unlink(path) }
+    ftruncate(fileno(file), 16 * 4096)
+    fclose(file)
+    let ram = RAMList()
+    let mapped = try ram.add(
+      name: "image", byteCount: 16 * 4096, backing: .privateFile(path: path))
+    let log = WriteProtectLog(ram: ram, reason: "For a test.")
+    try log.start()
+    _ = try mapped.isZero(offset: 0, byteCount: 8 * 4096)
+    #expect(try log.sync() == 0, "reading is no writing")
+    try write(mapped, page: 3)
+    try write(mapped, page: 12)
+    #expect(try log.sync() == 2)
+    #expect(dirtyPages(mapped) == [3, 12])
     try log.stop()
   }
 
