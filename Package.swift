@@ -227,7 +227,7 @@ let package = Package(
       name: "VMMTests",
       dependencies: [
         "VMM", "Devices", "DirtyTracking", "KVM", "GuestMemory", "VMState", "QMP", "DemoGuest",
-        "Transport", "Wire", "JSON",
+        "QEMULab", "Transport", "Wire", "JSON",
       ],
       swiftSettings: testing),
     .testTarget(name: "TidyTests", swiftSettings: testing),
