@@ -126,6 +126,25 @@ struct MergeTests {
     }
   }
 
+  @Test(arguments: [0, 1, 13, 63])
+  func `a single page is found wherever in its slot it is`(start: Int) throws {
+    let ram = RAMList()
+    let block = try ram.add(name: "ram", byteCount: 20_000 * RAMRange.pageSize)
+    let pageCount = 3 * 64 * 64 + 5
+    let place = RAMAddress(UInt64(start * RAMRange.pageSize))
+    // Around the edges of words and of the chunks of 64 words that are skipped where they are zero.
+    let edges = [0, 64, 4096 - 64, 4096, 8192, 12288 - 64, pageCount - 5]
+    let pages = Set(edges.flatMap { $0 - 2...$0 + 4 }).union((1...70).map { 4096 + $0 })
+    for page in pages where page >= 0 && page < pageCount {
+      let words = Self.words([page], pageCount: pageCount)
+      #expect(
+        ram.dirty.merge(words.span, at: place, pageCount: pageCount, for: .migration) == 1)
+      let found = RAMRange(pages: start + page..<start + page + 1)
+      #expect(ram.dirty.clear(found, for: .migration) == 1, "page \(page) from \(start) on")
+    }
+    #expect(ram.dirty.dirtyPageCount(block.ramRange, for: .migration) == 0)
+  }
+
   @Test func `clients do not see each other's pages`() throws {
     let ram = RAMList()
     let block = try ram.add(name: "ram", byteCount: 1 << 20)
