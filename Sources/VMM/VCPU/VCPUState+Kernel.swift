@@ -14,7 +14,7 @@ extension VCPUState {
     func has(_ capability: KVMCapability) -> Bool { machine.check(capability) != 0 }
 
     runState = has(.mpState) ? try vcpu.mpState() : nil
-    // Older kernels leave the number of entries as it was asked with, and the rest of the room empty.
+    // Older kernels leave the number of entries as it was asked with, and the rest empty.
     cpuid = try vcpu.cpuid().filter { $0 != CPUIDEntry(function: 0) }
     tscKilohertz = has(.getTSCKilohertz) ? try vcpu.tscKilohertz() : 0
     special =
