@@ -57,7 +57,7 @@ struct PowerTests {
     #expect(!probe.level)
     power.write(port: 2, byteCount: 2, value: 0x0120)
     #expect(probe.level)
-    #expect(power.read(port: 0, byteCount: 4) == 0x0100_0100)
+    #expect(power.read(port: 0, byteCount: 4) == 0x0120_0100)
     let other = LineProbe()
     let target = PowerManagement(line: other.line) { _ in }
     try move(from: power, to: target)

@@ -22,6 +22,11 @@ public final class PowerManagement: Device, PortHandler {
   public static let interrupt: UInt8 = 9
 
   static let powerButton: UInt16 = 1 << 8
+  /// Events that can be enabled: timer, global lock, power and sleep button, clock.
+  ///
+  /// All but the power button never happen here, but drivers see to it that what they enable stays
+  /// enabled.
+  static let enablable: UInt16 = 1 << 0 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 10
   static let sleepEnable: UInt16 = 1 << 13
   /// The hardware is ACPI's from the beginning, so nothing has to be asked for it.
   static let systemControlEnabled: UInt16 = 1
@@ -77,7 +82,7 @@ public final class PowerManagement: Device, PortHandler {
         let (shifted, kept): (UInt16, UInt16) = port % 2 == 0 ? (byte, 0xff00) : (byte << 8, 0xff)
         switch port / 2 {
         case 0: state.status &= ~shifted
-        case 1: state.enable = state.enable & kept | shifted & Self.powerButton
+        case 1: state.enable = state.enable & kept | shifted & Self.enablable
         case 2:
           if shifted & Self.sleepEnable != 0 { mustPowerOff = true }
           state.control =

@@ -15,7 +15,6 @@ final class CharacterPort: Sendable {
     /// What bytes are written to and read from: the file, the socket's client.
     var descriptor: OwnedDescriptor?
     var hasInput: Bool
-    var terminal: termios?
   }
 
   private let kind: Kind
@@ -34,13 +33,13 @@ final class CharacterPort: Sendable {
       kind = .null
       listener = nil
       listenerNumber = nil
-      state = Mutex(State(descriptor: nil, hasInput: false, terminal: nil))
+      state = Mutex(State(descriptor: nil, hasInput: false))
     case .stdio:
       kind = .standard
       listener = nil
       listenerNumber = nil
-      state = Mutex(
-        State(descriptor: nil, hasInput: true, terminal: Self.enterCharacterMode()))
+      HostTerminal.enterCharacterMode()
+      state = Mutex(State(descriptor: nil, hasInput: true))
     case .file(let path):
       kind = .file
       listener = nil
@@ -53,13 +52,13 @@ final class CharacterPort: Sendable {
       }
       state = Mutex(
         State(
-          descriptor: OwnedDescriptor(adopting: Int32(number)), hasInput: false, terminal: nil))
+          descriptor: OwnedDescriptor(adopting: Int32(number)), hasInput: false))
     case .unix(let path):
       kind = .listener(path: path)
       let socket = try Self.listen(at: path)
       listenerNumber = socket.raw
       listener = consume socket
-      state = Mutex(State(descriptor: nil, hasInput: false, terminal: nil))
+      state = Mutex(State(descriptor: nil, hasInput: false))
     }
   }
 
@@ -68,11 +67,11 @@ final class CharacterPort: Sendable {
     kind = .connected
     listener = nil
     listenerNumber = nil
-    state = Mutex(State(descriptor: consume descriptor, hasInput: true, terminal: nil))
+    state = Mutex(State(descriptor: consume descriptor, hasInput: true))
   }
 
   deinit {
-    state.withLock { Self.leaveCharacterMode($0.terminal) }
+    if case .standard = kind { HostTerminal.restore() }
     if case .listener(let path) = kind { Self.removeSocket(at: path) }
   }
 
@@ -228,25 +227,5 @@ final class CharacterPort: Sendable {
     guard unsafe lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFSOCK
     else { return }
     unsafe unlink(path)
-  }
-
-  /// Has a terminal hand over each key as it is typed, unechoed; what it was like before, if it is
-  /// one that this process may change.
-  private static func enterCharacterMode() -> termios? {
-    guard isatty(STDIN_FILENO) == 1, tcgetpgrp(STDIN_FILENO) == getpgrp() else { return nil }
-    var before = termios()
-    // SAFETY: the call fills the local.
-    guard unsafe tcgetattr(STDIN_FILENO, &before) == 0 else { return nil }
-    var mode = before
-    mode.c_lflag &= ~tcflag_t(ICANON | ECHO)
-    mode.c_iflag &= ~tcflag_t(ICRNL | IXON)
-    // SAFETY: the call reads the local.
-    return unsafe tcsetattr(STDIN_FILENO, TCSANOW, &mode) == 0 ? before : nil
-  }
-
-  private static func leaveCharacterMode(_ before: termios?) {
-    guard var before else { return }
-    // SAFETY: the call reads the local.
-    _ = unsafe tcsetattr(STDIN_FILENO, TCSANOW, &before)
   }
 }
