@@ -106,6 +106,29 @@ final class Shared: Sendable {
     if harvest != Harvest(pageCount: found, addedCount: found) { shared.fail() }
   }
 
+  @Test func `a mark that is set while marks are folded stays`() throws {
+    let ram = RAMList()
+    let block = try ram.add(name: "ram", byteCount: 16 << 20)
+    ram.dirty.setEnabled(.migration, true)
+    for round in 0..<300 {
+      let shared = Shared()
+      onThreads(3) { thread in
+        guard thread == 2 else {
+          for page in stride(from: thread, to: block.pageCount, by: 2) {
+            ram.dirty.mark(RAMRange(pages: page..<page + 1))
+          }
+          if shared.reads.add(1, ordering: .acquiringAndReleasing).newValue == 2 { shared.end() }
+          return
+        }
+        // Asking folds the marks of the whole chunk, again and again.
+        let last = RAMRange(pages: block.pageCount - 1..<block.pageCount)
+        while !shared.hasEnded { _ = ram.dirty.isDirty(last, for: .migration) }
+      }
+      let found = ram.dirty.clear(block.ramRange, for: .migration)
+      #expect(found == block.pageCount, "round \(round)")
+    }
+  }
+
   @Test func `a page marked after its write is never harvested before it`() throws {
     let ram = RAMList()
     let block = try ram.add(name: "ram", byteCount: 4096)
