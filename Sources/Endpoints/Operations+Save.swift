@@ -31,7 +31,7 @@ extension Operations {
         targetPageSize: source.targetPageSize,
         metadata: CheckpointMetadata(
           wasRunning: source.facts.isRunning, guestName: source.guestName,
-          accelerator: source.facts.isKVM ? "kvm" : "tcg", mode: plan.mode)),
+          accelerator: source.accelerator, mode: plan.mode)),
       outcome: recording)
     let save = try RunningSave(
       source: source, recorder: recorder, plan: plan, then: request.then, observer: observer)

@@ -16,6 +16,12 @@ struct QEMUSource: Sendable {
   /// The name QEMU was started with, if any.
   let guestName: String?
 
+  /// What runs the guest's instructions, as a checkpoint names it.
+  var accelerator: String {
+    if facts.isKVM { return "kvm" }
+    return facts.isGodwit ? "synthetic" : "tcg"
+  }
+
   /// Asks the QEMU behind `client` what it is and whether it can be saved now.
   init(_ client: QMPClient) async throws {
     self.client = client
@@ -29,7 +35,8 @@ struct QEMUSource: Sendable {
       version: (client.version.major, client.version.minor),
       isKVM: try await client.isKVMEnabled(), isRunning: state.isRunning,
       writableDisks: try await client.writableDisks().map(\.name),
-      canSnapshotInBackground: try await Self.canSnapshotInBackground(client))
+      canSnapshotInBackground: try await Self.canSnapshotInBackground(client),
+      isGodwit: client.version.isGodwit)
   }
 
   /// The page size of the architectures whose pages are not 4 KiB; the stream tells it only where

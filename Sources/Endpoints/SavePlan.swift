@@ -12,11 +12,14 @@ struct SourceFacts: Sendable, Equatable {
   var writableDisks: [String]
   /// Whether this QEMU, on this host, can take a background snapshot.
   var canSnapshotInBackground: Bool
+  /// Whether it is a machine of Godwit's own, which stands still while it is sent.
+  var isGodwit = false
 
   static func == (left: SourceFacts, right: SourceFacts) -> Bool {
     left.version == right.version && left.isKVM == right.isKVM
       && left.isRunning == right.isRunning && left.writableDisks == right.writableDisks
       && left.canSnapshotInBackground == right.canSnapshotInBackground
+      && left.isGodwit == right.isGodwit
   }
 
   /// Whether a live precopy of this QEMU carries every write of its guest.
@@ -49,6 +52,7 @@ struct SavePlan: Sendable, Equatable {
     _ request: SaveRequest, _ facts: SourceFacts
   ) throws(MoveError) -> SavePlan {
     guard facts.isRunning else { return SavePlan(mode: .paused) }
+    if facts.isGodwit { return try chooseForGodwit(request) }
     let name = "QEMU \(facts.version.major).\(facts.version.minor)"
     switch request.mode {
     case .paused:
@@ -71,6 +75,24 @@ struct SavePlan: Sendable, Equatable {
       return SavePlan(mode: .precopy)
     case nil:
       return fallback(request, facts, name)
+    }
+  }
+
+  /// A machine of Godwit's own is copied while it stands still.
+  private static func chooseForGodwit(
+    _ request: SaveRequest
+  ) throws(MoveError) -> SavePlan {
+    switch request.mode {
+    case .paused: return SavePlan(mode: .paused)
+    case nil:
+      return SavePlan(
+        mode: .paused,
+        note: "A machine of Godwit's own stands still while it is copied; the guest is paused.")
+    case .precopy, .live:
+      throw MoveError(
+        .refused,
+        "A machine of Godwit's own cannot be copied while it runs. Leave out --live and "
+          + "--precopy, or use --paused.")
     }
   }
 

@@ -23,6 +23,12 @@ public struct QEMUVersion: Equatable, Sendable, Comparable, CustomStringConverti
     self.package = package
   }
 
+  /// What stands for ``package`` in the answers of Godwit's own machines.
+  public static let godwitPackage = "Godwit"
+
+  /// Whether it is no QEMU but a machine of Godwit's own, which speaks a QEMU's dialect.
+  public var isGodwit: Bool { package == Self.godwitPackage }
+
   /// Reads what `query-version` answers.
   init?(_ value: JSONValue) {
     guard let numbers = value["qemu"], let major = numbers["major"]?.int,

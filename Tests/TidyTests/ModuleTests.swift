@@ -87,6 +87,8 @@ import Testing
     "Sources/QMP/Server/QMPEvent+Clock.swift",
     "Sources/VMM/Boot/BootFile.swift", "Sources/VMM/Boot/BootPlan+Source.swift",
     "Sources/VMM/Machine/AddressSpace+Bytes.swift", "Sources/VMM/VCPU/Monitor.swift",
+    "Sources/VMM/Migration/MachineSource.swift",
+    "Sources/VMM/Migration/MachineDestination.swift",
     "Sources/Userfault/UserfaultCall.swift", "Sources/Userfault/UserfaultError.swift",
     "Sources/Wire/PageInflation.swift", "Sources/Wire/SpanAccess.swift",
     "Sources/godwit/Output/Terminal.swift",

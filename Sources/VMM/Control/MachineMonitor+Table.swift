@@ -12,5 +12,6 @@ extension MachineMonitor {
     events: servedEvents)
 
   /// The version whose dialect the server speaks: the oldest QEMU that has all of what is here.
-  static let version = QEMUVersion(major: 10, minor: 0, micro: 0, package: "Godwit")
+  static let version = QEMUVersion(
+    major: 10, minor: 0, micro: 0, package: QEMUVersion.godwitPackage)
 }

@@ -9,8 +9,20 @@ extension Machine {
   /// - Throws: ``MachineError``.
   public func launch() throws(MachineError) {
     try serveGuest()
+    if case .uri(let text) = configuration.incoming { try receive(from: text) }
     guard configuration.incoming == nil, !configuration.startsPaused else { return }
     try life.apply(.launch)
+  }
+
+  /// Waits for the machine's state from where it was started to.
+  private func receive(from text: String) throws(MachineError) {
+    let address: MigrationURI
+    do throws(TransportError) {
+      address = try MigrationURI(text)
+    } catch {
+      throw .configuration("\(error)")
+    }
+    try migration.receive(from: .address(address), .standard, exitsOnError: true)
   }
 
   /// Stops all processors; when it returns, none runs and no device touches the guest's memory.

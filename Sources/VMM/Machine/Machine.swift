@@ -38,7 +38,6 @@ public final class Machine: Sendable {
       configuration.incoming == nil ? configuration.boot : .nothing, layout: parts.layout,
       firmware: firmware)
     try plan.load(into: parts.memory, isReset: false)
-    migration = FixedMachine()
     try hardware.accelerator.reset(to: plan.start)
     let parts = parts
     life = MachineLife(
@@ -47,6 +46,9 @@ public final class Machine: Sendable {
         startsAfterIncoming: !configuration.startsPaused),
       accelerator: hardware.accelerator, requests: requests
     ) { isQuiet in parts.setQuiet(isQuiet) }
+    let mover = MachineMover(parts, hardware.accelerator, life)
+    life.whenEnded { [weak mover] _ in mover?.end() }
+    migration = mover
   }
 
   /// What the machine is doing.

@@ -1,0 +1,127 @@
+// Sending a machine: it is stopped, sent whole, and stays stopped; or it goes on where that failed.
+
+import MigrationCore
+import MigrationEngine
+import QMP
+import Transport
+import VMState
+
+extension MachineMover {
+  func send(
+    to peer: MigrationPeer, _ settings: MigrationOptions, resumes: Bool
+  ) throws(MachineError) {
+    guard !resumes else {
+      throw .refused("nothing can be resumed: this machine never runs before all of it was sent")
+    }
+    if let blocker = machineState.blockers.first {
+      throw .refused("the machine cannot be moved now: \(blocker)")
+    }
+    enter(.setup) { state in
+      state.account = MigrationAccount(.setup)
+      state.began = .now
+      state.stopped = nil
+      state.sender = nil
+      state.isCancelled = false
+      state.settings = settings
+    }
+    try start("migration") { [self] in sendWhole(to: peer, settings) }
+  }
+
+  func cancel() throws(MachineError) {
+    let (isSending, sender) = update { state -> (Bool, SourceEngine?) in
+      guard !state.account.isIncoming, !state.account.status.isTerminal else {
+        return (false, nil)
+      }
+      state.isCancelled = true
+      return (true, state.sender)
+    }
+    guard isSending else { return }
+    enter(.cancelling)
+    sender?.cancel()
+  }
+
+  /// A migration's own thread, from the connection to its end.
+  private func sendWhole(to peer: MigrationPeer, _ settings: MigrationOptions) {
+    do {
+      let channel = try MigrationChannel.open(
+        peer, hasReturnPath: settings.has("return-path"))
+      try sendWhole(over: channel, peer, settings)
+    } catch {
+      conclude(error)
+    }
+  }
+
+  private func sendWhole(
+    over channel: ByteChannel, _ peer: MigrationPeer, _ settings: MigrationOptions
+  ) throws {
+    let before = try freeze()
+    do {
+      let engine = try makeEngine(channel, peer, settings, sentAs: before)
+      try checkNotCancelled()
+      enter(.active) { $0.sender = engine }
+      tellPass(1)
+      _ = try engine.run()
+      try channel.requireCommandSuccess()
+      try life.apply(.sendingDone)
+    } catch {
+      // A machine that may run there must not go on here by itself.
+      let mayRunThere = (error as? MigrationError)?.destinationRunState != .notStarted
+      let goesOn = before == .running && !(error is MigrationError && mayRunThere)
+      try life.apply(.sendingFailed(wasRunning: goesOn))
+      throw error
+    }
+    let stopped = update { $0.stopped }
+    enter(.completed) { state in
+      state.account.downtimeMilliseconds = stopped.map {
+        (ContinuousClock.now - $0).wholeMilliseconds
+      }
+      state.account.ram = state.sender.map {
+        MigrationAccount.RAM($0.progress, after: state.account.totalMilliseconds ?? 0)
+      }
+    }
+  }
+
+  /// Stops the machine for the transfer.
+  ///
+  /// - Returns: what it was doing, as it is told to who loads it.
+  private func freeze() throws(MachineError) -> RunState {
+    var before = life.runState
+    if before == .running {
+      try life.apply(.stop)
+      // The guest may have switched itself off just before.
+      let after = life.runState
+      if after != .paused { before = after }
+    }
+    update { $0.stopped = .now }
+    try life.apply(.sendingEnds)
+    return before
+  }
+
+  private func makeEngine(
+    _ channel: ByteChannel, _ peer: MigrationPeer, _ settings: MigrationOptions,
+    sentAs before: RunState
+  ) throws(VMStateError) -> SourceEngine {
+    let source = MachineSource(parts.ram, try machineState.save(as: before))
+    var options = SourceOptions()
+    options.bandwidthLimit = settings.bytesPerSecond
+    // Who takes a machine closes the link once it has it, or much later: only a command tells
+    // something by its end.
+    options.waitsForClose = if case .address(.command) = peer { true } else { false }
+    return SourceEngine(
+      channel: channel, endpoint: source,
+      plan: .precopy(returnPath: settings.has("return-path")), options: options)
+  }
+
+  private func checkNotCancelled() throws(MigrationError) {
+    guard update({ $0.isCancelled }) else { return }
+    throw .cancelled(destination: .notStarted)
+  }
+
+  /// Tells how a migration failed, the machine being in its state again.
+  private func conclude(_ error: any Error) {
+    let isCancelled = update { $0.isCancelled }
+    enter(isCancelled ? .cancelled : .failed) { state in
+      if !isCancelled { state.account.failure = "\(error)" }
+    }
+  }
+}

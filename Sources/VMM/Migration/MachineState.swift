@@ -1,0 +1,87 @@
+// What travels of a machine beside its memory: all sections, built anew for each save and load.
+
+import Devices
+import KVM
+import Synchronization
+import VMState
+import Wire
+
+/// The state of a machine's processors and devices, saved together and loaded together.
+///
+/// The machine stands still while any of this runs.
+struct MachineState: Sendable {
+  private let parts: MachineParts
+  private let accelerator: any Accelerator
+
+  init(of parts: MachineParts, _ accelerator: any Accelerator) {
+    self.parts = parts
+    self.accelerator = accelerator
+  }
+
+  /// Why the machine cannot be moved at present, one sentence for each device that says so.
+  var blockers: [String] {
+    (try? registry(saving: .paused))?.unmigratableReasons ?? []
+  }
+
+  /// Takes the state.
+  ///
+  /// - Parameter runState: what the machine was doing before it was stopped for this; who loads
+  ///   the state learns from it whether the guest is to run.
+  func save(as runState: RunState) throws(VMStateError) -> DeviceState {
+    if let kvm = accelerator as? KVMAccelerator, let clock = kvm.stoppedClock {
+      // The kernel's clock went on while the guest stood; what travels is what the guest saw last.
+      try? kvm.machine.setClock(nanoseconds: clock)
+    }
+    return try registry(saving: runState).save()
+  }
+
+  /// Reads a whole state without changing the machine.
+  ///
+  /// Guest memory has to be in place before it is applied: devices look into it.
+  func prepare(_ state: DeviceState) throws(VMStateError) -> Pending {
+    let box = RunStateBox()
+    let pending = try registry(saving: .paused, adopting: { box.set($0) }).prepare(state)
+    return Pending(pending: pending, runState: box, accelerator: accelerator)
+  }
+
+  /// A state that was read whole and waits to be taken over.
+  struct Pending: Sendable {
+    fileprivate let pending: VMStatePending
+    fileprivate let runState: RunStateBox
+    fileprivate let accelerator: any Accelerator
+
+    /// Gives processors and devices their state; the run state that travelled with it.
+    func apply() throws(VMStateError) -> RunState? {
+      try pending.apply()
+      if let kvm = accelerator as? KVMAccelerator {
+        // From here to the first instruction the guest's clock stands, as it did on the way.
+        kvm.stoppedClock = try? kvm.machine.clock().nanoseconds
+      }
+      return RunState(rawValue: runState.name)
+    }
+  }
+
+  private func registry(
+    saving runState: RunState, adopting adopt: @escaping @Sendable (String) -> Void = { _ in }
+  ) throws(VMStateError) -> VMStateRegistry {
+    var registry = VMStateRegistry()
+    if let kvm = accelerator as? KVMAccelerator {
+      for section in VCPUState.sections(of: kvm.vcpus) { try registry.add(section) }
+      let platform = PlatformState.sections(of: kvm.machine, hasIRQChip: true, hasTimer: true)
+      for section in platform { try registry.add(section) }
+    }
+    for device in parts.devices { try registry.add(device.vmstate) }
+    try registry.add(
+      VMStateGlobalState.section(current: { runState.rawValue }, adopt: adopt))
+    return registry
+  }
+}
+
+/// Takes the name of a run state out of a section that is applied.
+private final class RunStateBox: Sendable {
+  private let value = Mutex("")
+
+  var name: String { value.withLock { $0 } }
+
+  func set(_ name: String) { value.withLock { $0 = name } }
+}
