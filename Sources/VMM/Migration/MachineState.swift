@@ -1,7 +1,6 @@
 // What travels of a machine beside its memory: all sections, built anew for each save and load.
 
 import Devices
-import KVM
 import Synchronization
 import VMState
 import Wire
@@ -28,11 +27,7 @@ struct MachineState: Sendable {
   /// - Parameter runState: what the machine was doing before it was stopped for this; who loads
   ///   the state learns from it whether the guest is to run.
   func save(as runState: RunState) throws(VMStateError) -> DeviceState {
-    if let kvm = accelerator as? KVMAccelerator, let clock = kvm.stoppedClock {
-      // The kernel's clock went on while the guest stood; what travels is what the guest saw last.
-      try? kvm.machine.setClock(nanoseconds: clock)
-    }
-    return try registry(saving: runState).save()
+    try registry(saving: runState).save()
   }
 
   /// Reads a whole state without changing the machine.
@@ -41,22 +36,17 @@ struct MachineState: Sendable {
   func prepare(_ state: DeviceState) throws(VMStateError) -> Pending {
     let box = RunStateBox()
     let pending = try registry(saving: .paused, adopting: { box.set($0) }).prepare(state)
-    return Pending(pending: pending, runState: box, accelerator: accelerator)
+    return Pending(pending: pending, runState: box)
   }
 
   /// A state that was read whole and waits to be taken over.
   struct Pending: Sendable {
     fileprivate let pending: VMStatePending
     fileprivate let runState: RunStateBox
-    fileprivate let accelerator: any Accelerator
 
     /// Gives processors and devices their state; the run state that travelled with it.
     func apply() throws(VMStateError) -> RunState? {
       try pending.apply()
-      if let kvm = accelerator as? KVMAccelerator {
-        // From here to the first instruction the guest's clock stands, as it did on the way.
-        kvm.stoppedClock = try? kvm.machine.clock().nanoseconds
-      }
       return RunState(rawValue: runState.name)
     }
   }
@@ -65,10 +55,8 @@ struct MachineState: Sendable {
     saving runState: RunState, adopting adopt: @escaping @Sendable (String) -> Void = { _ in }
   ) throws(VMStateError) -> VMStateRegistry {
     var registry = VMStateRegistry()
-    if let kvm = accelerator as? KVMAccelerator {
-      for section in VCPUState.sections(of: kvm.vcpus) { try registry.add(section) }
-      let platform = PlatformState.sections(of: kvm.machine, hasIRQChip: true, hasTimer: true)
-      for section in platform { try registry.add(section) }
+    for section in (accelerator as? any AcceleratorState)?.vmstateSections ?? [] {
+      try registry.add(section)
     }
     for device in parts.devices { try registry.add(device.vmstate) }
     try registry.add(
