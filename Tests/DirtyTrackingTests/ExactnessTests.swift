@@ -55,6 +55,19 @@ struct ExactnessTests {
     #expect(shared.faults.isEmpty, "\(shared.faults)")
   }
 
+  @Test(.timeLimit(.minutes(2))) func `a report that is wrong by one page is found`() throws {
+    // The code page is written all the time; the last page never.
+    let lossy = try ExactnessResult.run(.bitmap, rounds: 3, changesLayout: false) { dirty, block in
+      dirty.clear(block.ramRange(offset: 0x10000, byteCount: 4096), for: .migration)
+    }
+    #expect(lossy.faults.contains { $0.contains("writes lost: [16]") }, "\(lossy.faults)")
+    let noisy = try ExactnessResult.run(.bitmap, rounds: 3, changesLayout: false) { dirty, block in
+      dirty.setAll(
+        block.ramRange(offset: block.byteCount - 4096, byteCount: 4096), for: .migration)
+    }
+    #expect(noisy.faults.contains { $0.contains("without a write: [4095]") }, "\(noisy.faults)")
+  }
+
   @Test(.enabled(if: Host.offers(.ring), "needs KVM_CAP_DIRTY_LOG_RING"), .timeLimit(.minutes(2)))
   func `a vCPU leaves when its ring is full, and no write is lost`() throws {
     let result = try ExactnessResult.runFillingRings(fullRings: 2)

@@ -29,8 +29,14 @@ final class Exactness {
   /// Pages that were reported and not sent.
   private var pending: Set<Int> = []
 
-  init(_ machine: WritingMachine) {
+  /// Damages what a log reported, to see that it is found.
+  private let tamper: (DirtyMemory, RAMBlock) -> Void
+
+  init(
+    _ machine: WritingMachine, tamper: @escaping (DirtyMemory, RAMBlock) -> Void = { _, _ in }
+  ) {
     self.machine = machine
+    self.tamper = tamper
     copies = machine.ram.blocks.map { block in
       (block, .allocate(byteCount: block.byteCount, alignment: RAMRange.pageSize))
     }
@@ -58,6 +64,7 @@ final class Exactness {
     try machine.whilePaused {
       var round = Round()
       try machine.log.sync()
+      if let (block, _) = copies.first { tamper(block.dirty, block) }
       var reported: Set<Int> = []
       for (block, _) in copies { reported.formUnion(harvest(block)) }
       round.reported = reported.count
@@ -146,14 +153,16 @@ public struct ExactnessResult: Sendable {
   ///   - rounds: how many rounds, at least 2.
   ///   - ringEntryCount: entries of each dirty ring.
   ///   - backing: where the memory comes from.
+  ///   - tamper: damages what the log reported.
   ///   - changesLayout: whether slots are split, merged, added and removed meanwhile.
   public static func run(
     _ kind: DirtyLogKind, vcpuCount: Int = 1, rounds: Int = 20, changesLayout: Bool,
-    ringEntryCount: Int = DirtyLogChoice.ringEntryCount, backing: RAMBacking = .anonymous
+    ringEntryCount: Int = DirtyLogChoice.ringEntryCount, backing: RAMBacking = .anonymous,
+    tamper: @escaping (DirtyMemory, RAMBlock) -> Void = { _, _ in }
   ) throws -> ExactnessResult {
     let machine = try WritingMachine(
       kind, vcpuCount: vcpuCount, ringEntryCount: ringEntryCount, backing: backing)
-    let exactness = Exactness(machine)
+    let exactness = Exactness(machine, tamper: tamper)
     var result = ExactnessResult()
     try machine.start()
     do {
