@@ -1,4 +1,4 @@
-// VMDescription+Writing.swift: the description of a machine's device state, as the JSON of a stream.
+// VMDescription+Writing.swift: the description of a machine's device state, as a stream has it.
 
 internal import JSON
 
