@@ -91,6 +91,77 @@ struct MachineStateTests {
     #expect(after.reports.allSatisfy { $0.gapMilliseconds < 2000 })
   }
 
+  /// A folder with `vmlinuz` and `initrd.gz`, whose guest prints `tick NUMBER UPTIME` each second.
+  private static let linuxGuest = ProcessInfo.processInfo.environment["GODWIT_LINUX_GUEST"]
+
+  @Test(
+    .timeLimit(.minutes(5)),
+    .enabled(if: linuxGuest != nil, "needs GODWIT_LINUX_GUEST, and a KVM that runs Linux"))
+  func `Linux ticks on in the machine that takes it over`() throws {
+    let guest = try #require(Self.linuxGuest)
+    let folder = FileManager.default.temporaryDirectory.path
+    let paths = (1...2).map { "\(folder)/godwit-linux-\(UUID().uuidString)-\($0)" }
+    defer { for path in paths { try? FileManager.default.removeItem(atPath: path) } }
+    func machine(_ serial: String, isIncoming: Bool) throws -> Machine {
+      var configuration = MachineConfiguration(memoryByteCount: 256 << 20)
+      configuration.processorCount = 2
+      configuration.boot = .kernel(
+        path: guest + "/vmlinuz", initrd: guest + "/initrd.gz",
+        commandLine: "quiet console=ttyS0 panic=-1 mitigations=off nokaslr no_timer_check "
+          + "cryptomgr.notests rcupdate.rcu_expedited=1 random.trust_cpu=on")
+      configuration.serial = .file(path: serial)
+      configuration.incoming = isIncoming ? .deferred : nil
+      return try Machine(configuration)
+    }
+    let source = try machine(paths[0], isIncoming: false)
+    try source.launch()
+    _ = try ticks(paths[0], 3, source)
+    try source.stop()
+    let before = try ticks(paths[0], 3, source)
+    let state = try source.vmstateRegistry(runState: "running").save()
+    try expectNamed(state)
+    let target = try machine(paths[1], isIncoming: true)
+    try target.launch()
+    try copyMemory(of: source, to: target)
+    source.quit()
+    try target.vmstateRegistry(runState: "").load(state)
+    try target.apply(.incomingDone(runs: true))
+    let after = try ticks(paths[1], 4, target)
+    target.quit()
+    let last = try #require(before.last)
+    // The line that was being written when the machine stopped may be in two parts.
+    let first = try #require(after.first { $0.number > last.number })
+    #expect(first.number <= last.number + 2)
+    #expect(first.uptime >= last.uptime && first.uptime < last.uptime + 10)
+    let text = try String(contentsOfFile: paths[1], encoding: .utf8)
+    for word in ["unstable", "lockup", "BUG", "Oops", "stall", "Call Trace"] {
+      #expect(!text.contains(word), "\(text)")
+    }
+  }
+
+  /// Waits until the guest has ticked so often, and returns the ticks.
+  private func ticks(
+    _ path: String, _ count: Int, _ machine: Machine
+  ) throws -> [(number: Int, uptime: Double)] {
+    let end = ContinuousClock.now + .seconds(120)
+    var text = ""
+    while ContinuousClock.now < end {
+      text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+      // The last line may not be whole yet.
+      let whole = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+      let found = whole.dropLast().compactMap { line -> (number: Int, uptime: Double)? in
+        let words = line.split(separator: " ")
+        guard words.count == 3, words[0] == "tick", let number = Int(words[1]),
+          let uptime = Double(words[2])
+        else { return nil }
+        return (number, uptime)
+      }
+      if found.count >= count { return found }
+      Thread.sleep(forTimeInterval: 0.1)
+    }
+    throw Silence(state: "\(machine.runState)", trouble: machine.trouble ?? text)
+  }
+
   /// Every byte of every section has a name.
   private func expectNamed(_ state: DeviceState) throws {
     let sections = try state.sections()
