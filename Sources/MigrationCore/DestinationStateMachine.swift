@@ -1,9 +1,14 @@
 // What the events of a stream mean to something that takes a machine and keeps it.
 //
 //   awaiting configuration ─▶ awaiting blocks ─▶ receiving pages ─▶ sealing ─▶ completed
+//                                                       │              ▲
+//                                                       └──▶ running ──┘
+//                                                             │   ▲
+//                                                  interrupted ◀─▶ recovering
 //
-// Live precopy, the precopy of a stopped machine and background snapshots all have this shape. A
-// source that could go on to postcopy (ADVISE) is welcome as long as it does not.
+// Live precopy, the precopy of a stopped machine and background snapshots all have the shape of
+// the first line. A source that could go on to postcopy (ADVISE) is welcome as long as it does
+// not; only what runs the machine follows it there.
 
 public import Wire
 
@@ -17,6 +22,12 @@ public struct DestinationStateMachine: Sendable {
     case awaitingBlocks
     /// Pages come, any number of times each.
     case receivingPages
+    /// The machine runs, or is about to, and its pages come as it needs them, each once.
+    case running
+    /// The link broke while the machine ran.
+    case interrupted
+    /// A new link is up, over which the source learns what is missing.
+    case recovering
     /// The device state is here, so all pages were.
     case sealing
     /// The machine is kept.
@@ -35,12 +46,26 @@ public struct DestinationStateMachine: Sendable {
     case takeDeviceState(DeviceState)
     /// Make everything durable; report success by `sealed()`.
     case seal
+    /// Get ready to run before all of memory is here, or refuse.
+    case advise(PostcopyAdvice)
+    /// Forget what came of these pages.
+    case discard(block: String, [RAMDiscardRange])
+    /// Serve faults from now on, load the devices, answer the ping, run; without keeping the
+    /// pages waiting that are needed for it.
+    case run(DeviceState, ping: UInt32?)
+    /// Tell the source which pages of this block are here.
+    case replyBitmap(block: String)
+    /// Ask again for the pages that the machine waits for.
+    case askAgain
   }
 
   /// A stream that this destination does not take.
   public struct Refusal: Error, Equatable, Sendable, CustomStringConvertible {
     /// Why, and what to do about it: a sentence or two for a person.
     public let description: String
+
+    /// A refusal for that reason.
+    public init(description: String) { self.description = description }
   }
 
   /// What the destination is doing now.
@@ -49,19 +74,24 @@ public struct DestinationStateMachine: Sendable {
   public private(set) var hasReturnPath = false
   /// Whether the source announced that it might go on to postcopy.
   public private(set) var wasAdvised = false
+  /// Whether the machine was handed over before its memory: a postcopy.
+  public private(set) var wasSwitched = false
   /// How often the source has gone through memory: 1 from the first part on.
   public private(set) var passCount = 0
 
   private let sendsSwitchoverAcknowledgement: Bool
+  private let runsMachine: Bool
   private var configuration: StreamConfiguration?
   private var lastBlockIndex = 0
 
   /// A destination that has received nothing.
   ///
   /// Set `sendsSwitchoverAcknowledgement` where both ends have the capability `switchover-ack`;
-  /// any other source would take the message for a fault.
-  public init(sendsSwitchoverAcknowledgement: Bool = false) {
+  /// any other source would take the message for a fault. Set `runsMachine` where the machine can
+  /// run before all of its memory is here.
+  public init(sendsSwitchoverAcknowledgement: Bool = false, runsMachine: Bool = false) {
     self.sendsSwitchoverAcknowledgement = sendsSwitchoverAcknowledgement
+    self.runsMachine = runsMachine
   }
 
   // MARK: Events
@@ -69,6 +99,9 @@ public struct DestinationStateMachine: Sendable {
   /// Takes an event; carry out what it returns before the next one.
   public mutating func on(_ event: StreamEvent) throws(Refusal) -> [Action] {
     switch event {
+    case .endOfStream where phase == .running:
+      phase = .sealing
+      return [.seal]
     case .header, .multifdFlush, .ramEndOfSection, .sectionPart, .sectionEnd, .endOfStream,
       .vmDescription:
       return []
@@ -99,6 +132,7 @@ public struct DestinationStateMachine: Sendable {
 
   /// Takes note of a page; throws where no page can come.
   public mutating func onPage(_ page: RAMPageAddress) throws(Refusal) {
+    if phase == .running { return }
     guard phase == .receivingPages else {
       throw refuse("a page came while \(activity)")
     }
@@ -112,6 +146,25 @@ public struct DestinationStateMachine: Sendable {
     precondition(phase == .sealing, "sealed without having been asked to")
     phase = .completed
     return hasReturnPath ? [.reply(.shut(status: 0))] : []
+  }
+
+  /// The link broke.
+  ///
+  /// - Returns: whether the machine goes on, and waits for a new one.
+  public mutating func linkLost() -> Bool {
+    switch phase {
+    case .running, .recovering, .interrupted:
+      phase = .interrupted
+      return true
+    case .awaitingConfiguration, .awaitingBlocks, .receivingPages, .sealing, .completed, .failed:
+      return false
+    }
+  }
+
+  /// A new link is up after the old one broke.
+  public mutating func relinked() {
+    precondition(phase == .interrupted, "a new link for what was not interrupted")
+    phase = .recovering
   }
 
   /// Something failed, here or in the stream: what to tell the source, if it listens.
@@ -134,6 +187,9 @@ public struct DestinationStateMachine: Sendable {
     case .awaitingConfiguration: "waiting for the configuration of the machine"
     case .awaitingBlocks: "waiting for the list of RAM blocks"
     case .receivingPages: "receiving memory"
+    case .running: "receiving the memory of the running machine"
+    case .interrupted: "waiting for a new link"
+    case .recovering: "telling the source which pages are here"
     case .sealing: "making the machine durable"
     case .completed: "closing the link"
     case .failed: "ending a failed migration"
@@ -153,14 +209,26 @@ public struct DestinationStateMachine: Sendable {
         throw refuse("the source sent PING without having opened the return path")
       }
       return [.reply(.pong(value))]
-    case .postcopyAdvise:
-      guard !wasAdvised, phase != .receivingPages, phase != .sealing else {
+    case .postcopyAdvise(let advice):
+      guard !wasAdvised, [.awaitingConfiguration, .awaitingBlocks].contains(phase) else {
         throw refuse("POSTCOPY_ADVISE came while \(activity)")
       }
       wasAdvised = true
-      return []
+      return runsMachine ? advice.map { [.advise($0)] } ?? [] : []
     case .switchoverStart:
       return []
+    case .ramDiscard(let block, let ranges) where runsMachine:
+      try requirePostcopy("RAM_DISCARD")
+      return [.discard(block: block, ranges)]
+    case .packaged(let blob) where runsMachine:
+      return try onPackage(blob)
+    case .receiveBitmap(let block) where phase == .recovering:
+      return [.replyBitmap(block: block)]
+    case .postcopyResume where phase == .recovering:
+      phase = .running
+      return [.reply(.resumeAcknowledge(1)), .askAgain]
+    case .postcopyListen where runsMachine, .postcopyRun where runsMachine:
+      throw refuse("the source sent LISTEN or RUN outside of a package")
     case .postcopyListen, .postcopyRun, .ramDiscard, .packaged:
       throw refuse(
         "the source switched over to postcopy, but what receives it here keeps the machine and "
@@ -172,6 +240,30 @@ public struct DestinationStateMachine: Sendable {
     case .enableCOLO:
       throw refuse(
         "the source begins a COLO session, which cannot be kept; turn the capability x-colo off")
+    }
+  }
+
+  private mutating func onPackage(_ blob: [UInt8]) throws(Refusal) -> [Action] {
+    try requirePostcopy("PACKAGED")
+    let package: PackagedState
+    do throws(WireError) {
+      package = try PackagedState(parsing: blob)
+    } catch {
+      throw refuse("the package of the device state cannot be read (\(error))")
+    }
+    phase = .running
+    wasSwitched = true
+    return [
+      .run(DeviceState(bytes: package.deviceBytes, description: nil), ping: package.ping)
+    ]
+  }
+
+  /// Refuses what belongs to a postcopy where none was announced, or at another time.
+  private func requirePostcopy(_ command: String) throws(Refusal) {
+    guard wasAdvised, hasReturnPath, phase == .receivingPages else {
+      throw refuse(
+        "\(command) came while \(activity), where a postcopy needs POSTCOPY_ADVISE and a return "
+          + "path before it")
     }
   }
 

@@ -8,10 +8,11 @@ internal import Wire
 
 /// Receives a machine from a migration source and gives it to an endpoint.
 public final class DestinationEngine: Sendable {
-  private let channel: ByteChannel
+  private let channel: Mutex<ByteChannel>
   private let endpoint: Mutex<EndpointBox>
   private let options: DestinationOptions
-  private let counters = ProgressCounters()
+  private let counters: ProgressCounters
+  private let interrupted: Mutex<InterruptedReception?> = Mutex(nil)
   private let isCancelled = Atomic<Bool>(false)
 
   /// An engine that will receive from `channel`, which a source is connected to.
@@ -22,33 +23,85 @@ public final class DestinationEngine: Sendable {
     channel: ByteChannel, endpoint: sending any DestinationEndpoint,
     options: DestinationOptions = DestinationOptions()
   ) {
-    self.channel = channel
+    self.channel = Mutex(channel)
     self.endpoint = Mutex(EndpointBox(endpoint: endpoint))
     self.options = options
+    counters = ProgressCounters(observer: options.statusObserver)
   }
 
   /// How far it has come; from any thread, at any time.
   public var progress: MigrationProgress { counters.snapshot }
 
   /// Ends it from any thread: `run()` throws `.cancelled`, unless it is over already.
+  ///
+  /// A machine that runs already goes on and waits for another link.
   public func cancel() {
     isCancelled.store(true, ordering: .releasing)
-    channel.shutdownBoth()
+    breakLink()
+  }
+
+  /// Ends the connection from any thread, as if the source had: for a machine that runs already.
+  public func breakLink() {
+    channel.withLock { $0 }.shutdownBoth()
   }
 
   /// Receives the machine; returns once it is complete in the endpoint and the source knows.
   ///
-  /// Blocks: call it on a thread of its own, once.
+  /// Blocks: call it on a thread of its own, once. Where it throws
+  /// ``MigrationError/interrupted(during:bytesReceived:cause:)`` the machine runs and waits for
+  /// `resume(over:)`.
   public func run() throws(MigrationError) -> DestinationReport {
-    let start = ContinuousClock.now
     let endpoint = self.endpoint.withLock { $0.endpoint }
-    var reception = Reception(
-      endpoint: endpoint, channel: channel, options: options, counters: counters)
+    let reception = Reception(
+      endpoint: endpoint, channel: channel.withLock { $0 }, options: options, counters: counters)
+    return try conclude(
+      reception, StreamDecoder(options: options.decoder), beginning: .setup)
+  }
+
+  /// Goes on where the link broke after the machine had begun to run, over a new one.
+  ///
+  /// Blocks, and throws, as `run()` does; to be called after that has thrown, any number of times.
+  public func resume(over channel: ByteChannel) throws(MigrationError) -> DestinationReport {
+    guard let interrupted = interrupted.withLock({ $0.take() }) else {
+      throw .refused(reason: "There is nothing to resume.", bytesReceived: 0)
+    }
+    self.channel.withLock { $0 = channel }
+    interrupted.postcopy.relink(channel)
+    let endpoint = self.endpoint.withLock { $0.endpoint }
+    let reception = Reception(
+      resuming: interrupted, endpoint: endpoint, channel: channel, counters: counters)
+    var decoder = options.decoder
+    decoder.recovery = interrupted.recovery
+    return try conclude(
+      reception, StreamDecoder(options: decoder), beginning: .postcopyRecover)
+  }
+
+  /// Receives to the end, or says what the end was instead.
+  private func conclude(
+    _ beginning: Reception, _ decoder: StreamDecoder, beginning status: MigrationStatus
+  ) throws(MigrationError) -> DestinationReport {
+    let start = ContinuousClock.now
+    var reception = beginning
+    var decoder = decoder
     do {
-      try counters.advance(to: .setup)
-      try receive(into: &reception)
+      try counters.advance(to: status)
+      try receive(into: &reception, &decoder)
       try counters.advance(to: .completed)
     } catch {
+      let activity = reception.machine.activity
+      if let recovery = decoder.recovery, let postcopy = reception.postcopy,
+        reception.outlivesLink()
+      {
+        interrupted.withLock {
+          $0 = InterruptedReception(
+            machine: reception.machine, postcopy: postcopy, recovery: recovery)
+        }
+        try? counters.advance(to: .postcopyPaused)
+        throw .interrupted(
+          during: activity, bytesReceived: counters.bytesReceived.load(ordering: .relaxed),
+          cause: error)
+      }
+      reception.abandon()
       throw reception.failure(error, isCancelled: isCancelled.load(ordering: .acquiring))
     }
     var report = reception.report
@@ -56,9 +109,11 @@ public final class DestinationEngine: Sendable {
     return report
   }
 
-  private func receive(into reception: inout Reception) throws {
-    var decoder = StreamDecoder(options: options.decoder)
+  private func receive(
+    into reception: inout Reception, _ decoder: inout StreamDecoder
+  ) throws {
     var buffer = ReceiveBuffer(byteCount: max(4096, options.readByteCount))
+    let channel = channel.withLock { $0 }
     while !reception.isComplete {
       let count = try buffer.fill(from: channel)
       guard count > 0 else {

@@ -1,5 +1,6 @@
 // What a caller may choose about a move into an endpoint, and what it is told afterwards.
 
+public import MigrationCore
 public import Wire
 
 /// What a caller may choose about a destination.
@@ -10,6 +11,10 @@ public struct DestinationOptions: Sendable {
   public var readByteCount = 1 << 20
   /// Whether both ends have the capability `switchover-ack`.
   public var sendsSwitchoverAcknowledgement = false
+  /// Whether a source may go over to postcopy, where the endpoint is a ``PostcopyEndpoint``.
+  public var takesPostcopy = false
+  /// Called with every later status, by the thread that brings it about.
+  public var statusObserver: (@Sendable (MigrationStatus) -> Void)?
 
   /// The choices that suit a QEMU as source.
   public init() {}

@@ -15,6 +15,8 @@ public enum MigrationError: Error {
   case destinationViolation(ProtocolViolation, destination: DestinationRunState)
   /// The source closed the link, or it broke, before the machine was whole.
   case sourceClosed(during: String, bytesReceived: UInt64, cause: (any Error)?)
+  /// The link broke, or its source did what it must not, after the machine had begun to run here.
+  case interrupted(during: String, bytesReceived: UInt64, cause: (any Error)?)
   /// The stream of the source cannot be decoded.
   case malformedStream(bytesReceived: UInt64, cause: any Error)
   /// The source does something this destination does not take.
@@ -42,6 +44,7 @@ extension MigrationError {
     case .linkLost(_, let state, _), .destinationViolation(_, let state),
       .damagedPages(_, let state), .cancelled(let state):
       state
+    case .interrupted: .running
     case .destinationClosed, .destinationFailed, .sourceClosed, .malformedStream, .refused,
       .endpoint, .resources, .internal:
       .notStarted
@@ -72,6 +75,11 @@ extension MigrationError: CustomStringConvertible {
         + Self.because(cause)
         + ": the machine is not whole and was not kept. Ask the source (query-migrate) why it "
         + "ended."
+    case .interrupted(let activity, let bytes, let cause):
+      "The connection to the source was lost after \(bytes) bytes, during \(activity)"
+        + Self.because(cause)
+        + ". The machine goes on with what it has and waits for the rest: connect a source again "
+        + "(migrate-recover)."
     case .malformedStream(let bytes, let cause):
       "The migration stream cannot be read, \(bytes) bytes after its beginning: \(cause)"
     case .refused(let reason, let bytes):

@@ -46,12 +46,19 @@ final class ProgressCounters: Sendable {
   let pagesPushed = Atomic<UInt64>(0)
   let remainingRAMBytes = Atomic<UInt64>(0)
 
-  init(from status: MigrationStatus = .none) {
+  private let observer: (@Sendable (MigrationStatus) -> Void)?
+
+  init(
+    from status: MigrationStatus = .none,
+    observer: (@Sendable (MigrationStatus) -> Void)? = nil
+  ) {
+    self.observer = observer
     self.status.withLock { $0 = StatusLine(from: status) }
   }
 
   func advance(to next: MigrationStatus) throws(IllegalTransition) {
     try status.withLock { (line) throws(IllegalTransition) in try line.advance(to: next) }
+    observer?(next)
   }
 
   var snapshot: MigrationProgress {

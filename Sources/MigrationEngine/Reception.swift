@@ -11,7 +11,9 @@ struct Reception: StreamVisitor {
   private let endpoint: any DestinationEndpoint
   private let channel: ByteChannel
   private let counters: ProgressCounters
-  private var machine: DestinationStateMachine
+  private(set) var machine: DestinationStateMachine
+  /// What a postcopy's threads share, from the list of blocks on where one was announced.
+  private(set) var postcopy: PostcopyArrival?
   private var deltaBase: [UInt8] = []
   private var targetPageSize: Int
 
@@ -24,7 +26,22 @@ struct Reception: StreamVisitor {
     self.counters = counters
     targetPageSize = options.decoder.targetPageSize
     machine = DestinationStateMachine(
-      sendsSwitchoverAcknowledgement: options.sendsSwitchoverAcknowledgement)
+      sendsSwitchoverAcknowledgement: options.sendsSwitchoverAcknowledgement,
+      runsMachine: options.takesPostcopy && endpoint is any PostcopyEndpoint)
+  }
+
+  /// Goes on over a new link where an old one broke.
+  init(
+    resuming interrupted: InterruptedReception, endpoint: any DestinationEndpoint,
+    channel: ByteChannel, counters: ProgressCounters
+  ) {
+    self.endpoint = endpoint
+    self.channel = channel
+    self.counters = counters
+    machine = interrupted.machine
+    machine.relinked()
+    postcopy = interrupted.postcopy
+    targetPageSize = interrupted.recovery.targetPageSize
   }
 
   /// Whether the machine is whole and the source was told; nothing more will come.
@@ -51,31 +68,26 @@ struct Reception: StreamVisitor {
     if case .command(.postcopyAdvise(let advice?)) = event {
       targetPageSize = Int(clamping: advice.targetPageSize)
     }
+    if let postcopy, event == .endOfStream, machine.phase == .running {
+      try Self.checkWhole(postcopy)
+    }
     try perform(try machine.on(event))
   }
 
   mutating func visitPage(_ page: RAMPageAddress, content: RawSpan) throws {
     try machine.onPage(page)
-    do {
-      try endpoint.place(page, content: content)
-    } catch {
-      throw EndpointFailure(activity: "keeping a page of memory", cause: error)
-    }
+    try place(page, content)
     counters.normalPages.add(1, ordering: .relaxed)
     notePass()
   }
 
   mutating func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) throws {
     try machine.onPage(page)
-    do {
-      if fill == 0 {
-        try endpoint.placeZero(page)
-      } else {
-        let content = [UInt8](repeating: fill, count: targetPageSize)
-        try content.withBytes { try endpoint.place(page, content: $0) }
-      }
-    } catch {
-      throw EndpointFailure(activity: "keeping a page of memory", cause: error)
+    if fill == 0 {
+      try placeZero(page)
+    } else {
+      let content = [UInt8](repeating: fill, count: targetPageSize)
+      try content.withBytes { try place(page, $0) }
     }
     counters.zeroPages.add(1, ordering: .relaxed)
     notePass()
@@ -83,6 +95,10 @@ struct Reception: StreamVisitor {
 
   mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) throws {
     try machine.onPage(page)
+    guard machine.phase == .receivingPages else {
+      throw DestinationStateMachine.Refusal(
+        description: "The source sent a delta of a page to the machine that already runs.")
+    }
     if deltaBase.count != targetPageSize {
       deltaBase = [UInt8](repeating: 0, count: targetPageSize)
     }
@@ -92,13 +108,53 @@ struct Reception: StreamVisitor {
       throw EndpointFailure(activity: "reading back the page that a delta changes", cause: error)
     }
     try deltaBase.apply(delta: xbzrle)
+    try deltaBase.withBytes { try place(page, $0) }
+    counters.deltaPages.add(1, ordering: .relaxed)
+    notePass()
+  }
+
+  /// Puts a page where it belongs: for good while the machine runs, for the time being before.
+  private func place(_ page: RAMPageAddress, _ content: RawSpan) throws {
     do {
-      try deltaBase.withBytes { try endpoint.place(page, content: $0) }
+      guard let postcopy, let running = endpoint as? any PostcopyEndpoint else {
+        return try endpoint.place(page, content: content)
+      }
+      if machine.phase == .running {
+        return try postcopy.serve(page) { try running.serve(page, content: content) }
+      }
+      try endpoint.place(page, content: content)
+      postcopy.place(page)
+    } catch let violation as PageArrivals.Violation {
+      throw violation
     } catch {
       throw EndpointFailure(activity: "keeping a page of memory", cause: error)
     }
-    counters.deltaPages.add(1, ordering: .relaxed)
-    notePass()
+  }
+
+  private func placeZero(_ page: RAMPageAddress) throws {
+    do {
+      guard let postcopy, let running = endpoint as? any PostcopyEndpoint else {
+        return try endpoint.placeZero(page)
+      }
+      if machine.phase == .running {
+        return try postcopy.serve(page) { try running.serveZero(page) }
+      }
+      try endpoint.placeZero(page)
+      postcopy.place(page)
+    } catch let violation as PageArrivals.Violation {
+      throw violation
+    } catch {
+      throw EndpointFailure(activity: "keeping a page of memory", cause: error)
+    }
+  }
+
+  /// A source may end only when it has sent everything; else the machine would wait for ever.
+  private static func checkWhole(_ postcopy: PostcopyArrival) throws {
+    let missing = postcopy.counts.missing
+    guard missing == 0 else {
+      throw DestinationStateMachine.Refusal(
+        description: "The source ended although \(missing) pages have not come.")
+    }
   }
 
   private func notePass() {
@@ -126,6 +182,12 @@ struct Reception: StreamVisitor {
         } catch {
           throw EndpointFailure(activity: "preparing for the machine", cause: error)
         }
+        if machine.wasAdvised, let running = endpoint as? any PostcopyEndpoint {
+          postcopy = PostcopyArrival(
+            running, blocks: blocks, channel: channel, counters: counters)
+          counters.remainingRAMBytes.store(
+            counters.totalRAMBytes.load(ordering: .relaxed), ordering: .relaxed)
+        }
       case .takeDeviceState(let state):
         try counters.advance(to: .device)
         do {
@@ -134,17 +196,52 @@ struct Reception: StreamVisitor {
           throw EndpointFailure(activity: "keeping the state of the devices", cause: error)
         }
       case .seal:
+        try seal()
+        let wasSwitched = machine.wasSwitched
         do {
-          try endpoint.complete()
-        } catch {
-          throw EndpointFailure(activity: "making the machine durable", cause: error)
+          try perform(machine.sealed())
+        } catch where wasSwitched {
+          // All of it is here and it runs, whether or not the source hears of it.
         }
-        try perform(machine.sealed())
+      case .advise(let advice): try advise(advice)
+      case .discard(let block, let ranges): try postcopy?.discard(block, ranges)
+      case .run(let state, let ping):
+        try counters.advance(to: .device)
+        try postcopy?.begin(state, ping: ping)
+      case .replyBitmap(let block):
+        guard let postcopy else { continue }
+        try reply(.receivedBitmap(block: block, bitmap: try postcopy.bitmap(ofBlock: block)))
+      case .askAgain:
+        try postcopy?.askAgain()
+        try counters.advance(to: .postcopyActive)
       }
     }
   }
 
+  private func seal() throws {
+    if let postcopy, let running = endpoint as? any PostcopyEndpoint, machine.wasSwitched {
+      try postcopy.waitUntilRunning()
+      running.endServing()
+      return
+    }
+    do {
+      try endpoint.complete()
+    } catch {
+      throw EndpointFailure(activity: "making the machine durable", cause: error)
+    }
+  }
+
+  private func advise(_ advice: PostcopyAdvice) throws {
+    guard let running = endpoint as? any PostcopyEndpoint else { return }
+    do {
+      try running.advise(advice)
+    } catch {
+      throw EndpointFailure(activity: "preparing for a postcopy", cause: error)
+    }
+  }
+
   private func reply(_ message: ReturnPathMessage) throws {
+    if let postcopy { return try postcopy.reply(message) }
     var bytes: [UInt8] = []
     try message.encode(into: &bytes)
     try channel.write(bytes)
@@ -153,9 +250,24 @@ struct Reception: StreamVisitor {
 
   // MARK: How it failed
 
+  /// Whether the machine goes on although this link cannot: it runs and waits for another.
+  mutating func outlivesLink() -> Bool {
+    guard let postcopy, machine.wasSwitched, machine.phase != .sealing else { return false }
+    postcopy.unlink()
+    guard postcopy.settleBroken() else { return false }
+    return machine.linkLost()
+  }
+
+  /// Lets go of whoever waits for a page of a machine that will never run.
+  func abandon() {
+    guard machine.wasSwitched, let running = endpoint as? any PostcopyEndpoint else { return }
+    running.endServing()
+  }
+
   /// Tells the source, if it listens, and says what a person is told.
   mutating func failure(_ error: any Error, isCancelled: Bool) -> MigrationError {
     let activity = machine.activity
+    let error = postcopy?.loadFailure ?? error
     for case .reply(let message) in machine.fail() {
       // The source hears of the failure from this or from the closed link, whichever gets through.
       try? reply(message)
@@ -173,6 +285,10 @@ struct Reception: StreamVisitor {
       return .refused(reason: error.description, bytesReceived: bytes)
     case let error as TransportError:
       return .sourceClosed(during: activity, bytesReceived: bytes, cause: error)
+    case let error as PageArrivals.Violation:
+      return .refused(reason: error.description, bytesReceived: bytes)
+    case let error as ResourceFailure:
+      return .resources(during: error.activity, cause: error.cause)
     case let error as WireError where error.kind == .truncated:
       return .sourceClosed(during: activity, bytesReceived: bytes, cause: error)
     case let error as IllegalTransition:
@@ -181,6 +297,13 @@ struct Reception: StreamVisitor {
       return .malformedStream(bytesReceived: bytes, cause: error)
     }
   }
+}
+
+/// Where a reception stands whose link broke while the machine ran.
+struct InterruptedReception: Sendable {
+  let machine: DestinationStateMachine
+  let postcopy: PostcopyArrival
+  let recovery: StreamDecoder.Recovery
 }
 
 /// An error of the endpoint, told apart from those of the stream.

@@ -122,6 +122,19 @@ extension RAMBlock {
     return end - start
   }
 
+  /// Lets the host use huge pages for the block, or small ones only: where memory is filled page by
+  /// page while it is used, a huge page would bring neighbours that nobody filled.
+  public func setHugePages(_ isAllowed: Bool) throws(GuestMemoryError) {
+    let words = isAllowed ? "Allowing" : "Refusing"
+    do throws(GuestMemoryError) {
+      try mapping.advise(
+        0..<byteCount, isAllowed ? MADV_HUGEPAGE : MADV_NOHUGEPAGE,
+        action: "\(words) huge pages in '\(name)'")
+    } catch .hostRefused(_, EINVAL) {
+      // A kernel without huge pages: there are none to refuse.
+    }
+  }
+
   /// Whether a whole number of bytes are zero; pages never touched are found so without being taken
   /// from the host one by one.
   public func isZero(offset: Int, byteCount: Int) throws(GuestMemoryError) -> Bool {

@@ -10,48 +10,65 @@ import Wire
 /// Puts a machine that arrives into one that waits for it.
 ///
 /// Memory is filled as pages come; processors and devices get their state all or nothing, once
-/// everything has come.
-final class MachineDestination: DestinationEndpoint {
+/// everything has come, or before their memory where the source goes over to postcopy.
+final class MachineDestination: PostcopyEndpoint {
+  private struct Memory {
+    var blocks: [RAMBlock] = []
+    /// Pages that were written since memory was emptied: all others are zeros already.
+    var written: [PageBitmap] = []
+    var pending: MachineState.Pending?
+    var missing: MissingPages?
+  }
+
   private let ram: RAMList
   private let state: MachineState
-  private let outcome: MachineArrival
-  private var blocks: [RAMBlock] = []
-  /// Pages that were written since memory was emptied: all others are zeros already.
-  private var written: [PageBitmap] = []
-  private var pending: MachineState.Pending?
+  private let memory = Mutex(Memory())
+  private let loaded: Mutex<RunState?> = Mutex(nil)
+  private let start: @Sendable () throws -> Void
+
+  /// What the machine was doing before it left; nil where it did not say.
+  var runState: RunState? { loaded.withLock { $0 } }
 
   /// - Parameters:
   ///   - ram: the memory of the machine that waits.
   ///   - state: its processors and devices.
-  ///   - outcome: is told what the arrived machine was doing.
-  init(_ ram: RAMList, _ state: MachineState, telling outcome: MachineArrival) {
+  ///   - start: lets it run where it does so before its memory is there.
+  init(_ ram: RAMList, _ state: MachineState, start: @escaping @Sendable () throws -> Void) {
     self.ram = ram
     self.state = state
-    self.outcome = outcome
+    self.start = start
   }
 
   func prepare(configuration: StreamConfiguration, blocks: [RAMBlockDescription]) throws {
     try Self.check(configuration)
-    self.blocks = try Self.match(blocks, with: ram)
-    written = self.blocks.map { PageBitmap(pageCount: $0.byteCount / Self.pageByteCount) }
+    let matched = try Self.match(blocks, with: ram)
     // A page that never comes is zeros, whatever was put here before the machine came.
-    for block in self.blocks { try block.discard(offset: 0, byteCount: block.byteCount) }
+    for block in matched { try block.discard(offset: 0, byteCount: block.byteCount) }
+    try memory.withLock { memory in
+      memory.blocks = matched
+      memory.written = matched.map { PageBitmap(pageCount: $0.byteCount / Self.pageByteCount) }
+      if memory.missing != nil { memory.missing = try MissingPages(matched) }
+    }
   }
 
   func place(_ page: RAMPageAddress, content: RawSpan) throws {
-    let block = blocks[page.blockIndex]
+    let block = memory.withLock { memory in
+      _ = memory.written[page.blockIndex].insert(Int(page.offset) / Self.pageByteCount)
+      return memory.blocks[page.blockIndex]
+    }
     try block.write(offset: Int(page.offset), content)
-    _ = written[page.blockIndex].insert(Int(page.offset) / Self.pageByteCount)
   }
 
   func placeZero(_ page: RAMPageAddress) throws {
-    guard written[page.blockIndex].remove(Int(page.offset) / Self.pageByteCount) else { return }
-    try blocks[page.blockIndex].discard(
-      offset: Int(page.offset), byteCount: Self.pageByteCount)
+    let block = memory.withLock { memory -> RAMBlock? in
+      memory.written[page.blockIndex].remove(Int(page.offset) / Self.pageByteCount)
+        ? memory.blocks[page.blockIndex] : nil
+    }
+    try block?.discard(offset: Int(page.offset), byteCount: Self.pageByteCount)
   }
 
   func read(_ page: RAMPageAddress, into buffer: inout [UInt8]) throws {
-    let block = blocks[page.blockIndex]
+    let block = memory.withLock { $0.blocks[page.blockIndex] }
     var span = buffer.mutableSpan
     // SAFETY: every bit pattern that is written is a valid byte.
     var room = unsafe span.mutableBytes
@@ -59,25 +76,65 @@ final class MachineDestination: DestinationEndpoint {
   }
 
   func takeDeviceState(_ state: DeviceState) throws {
-    pending = try self.state.prepare(state)
+    let pending = try self.state.prepare(state)
+    memory.withLock { $0.pending = pending }
   }
 
   func complete() throws {
-    guard let pending else { return }
-    outcome.set(try pending.apply())
+    guard let pending = memory.withLock({ $0.pending.take() }) else { return }
+    let found = try pending.apply()
+    loaded.withLock { $0 = found }
   }
 
-  private static let pageByteCount = MachineSource.pageByteCount
-}
+  // Running before all of memory is there
 
-/// What a machine that has arrived was doing before it left.
-final class MachineArrival: Sendable {
-  private let state = Mutex<RunState?>(nil)
+  static let pageByteCount = MachineSource.pageByteCount
 
-  /// Nil where the machine did not say, as one that was sent by something else may.
-  var runState: RunState? { state.withLock { $0 } }
+  var pageByteCount: Int { Self.pageByteCount }
 
-  func set(_ runState: RunState?) { state.withLock { $0 = runState } }
+  func advise(_ advice: PostcopyAdvice) throws {
+    let own = UInt64(Self.pageByteCount)
+    guard advice.targetPageSize == own, advice.pageSizeSummary == own else {
+      throw MachineError.refused(
+        "the source announces memory in pages of other sizes (the sum of their bits is "
+          + "\(advice.pageSizeSummary)) than this machine's \(own) bytes: send it whole, or from a "
+          + "machine without huge pages")
+    }
+    // The blocks are known only later; that the host allows it is found out now.
+    let probe = try MissingPages([])
+    memory.withLock { $0.missing = probe }
+  }
+
+  func discard(_ range: Range<UInt64>, ofBlock index: Int) throws {
+    let block = memory.withLock { $0.blocks[index] }
+    try block.discard(offset: Int(range.lowerBound), byteCount: range.count)
+  }
+
+  func beginServing(_ asking: @escaping @Sendable (RAMPageAddress) -> Bool) throws {
+    try missing().begin(asking)
+  }
+
+  func serve(_ page: RAMPageAddress, content: RawSpan) throws {
+    try missing().fill(page, with: content)
+  }
+
+  func serveZero(_ page: RAMPageAddress) throws { try missing().fillZero(page) }
+
+  func load(_ state: DeviceState) throws {
+    try takeDeviceState(state)
+    try complete()
+  }
+
+  func run() throws { try start() }
+
+  func endServing() { memory.withLock { $0.missing }?.end() }
+
+  private func missing() throws(MachineError) -> MissingPages {
+    guard let missing = memory.withLock({ $0.missing }) else {
+      throw .refused("the source began a postcopy that it had not announced")
+    }
+    return missing
+  }
 }
 
 // What fits and what does not.

@@ -1,11 +1,15 @@
 // Receiving a machine: a listener or an open stream, then the engine, then it runs unless paused.
 
+import MigrationCore
 import MigrationEngine
 import QMP
 import Transport
 
 extension MachineMover {
-  var supportedCapabilities: Set<String> { ["events", "return-path"] }
+  var supportedCapabilities: Set<String> {
+    MissingPages.isOffered
+      ? ["events", "return-path", "postcopy-ram"] : ["events", "return-path"]
+  }
 
   func receive(
     from peer: MigrationPeer, _ settings: MigrationOptions, exitsOnError: Bool
@@ -26,14 +30,6 @@ extension MachineMover {
     try start("migration") { [self] in receiveWhole(from: origin) }
   }
 
-  func recover(from peer: MigrationPeer) throws(MachineError) {
-    throw .refused("no postcopy of this machine was interrupted")
-  }
-
-  func pause() throws(MachineError) {
-    throw .refused("no postcopy of this machine is under way")
-  }
-
   private func receiveWhole(from origin: MigrationChannel.Origin) {
     do {
       let channel = try origin.channel()
@@ -48,20 +44,39 @@ extension MachineMover {
   }
 
   private func receiveWhole(over channel: ByteChannel) throws {
-    let arrival = MachineArrival()
-    let engine = DestinationEngine(
-      channel: channel,
-      endpoint: MachineDestination(parts.ram, machineState, telling: arrival))
-    enter(.active) { $0.receiver = engine }
+    let destination = MachineDestination(parts.ram, machineState) { [life] in
+      try life.apply(.incomingDone(runs: life.startsAfterIncoming))
+    }
+    var options = DestinationOptions()
+    options.takesPostcopy = update { $0.settings.has("postcopy-ram") }
+    options.statusObserver = { [weak self] status in self?.follow(status) }
+    let engine = DestinationEngine(channel: channel, endpoint: destination, options: options)
+    update { $0.receiver = engine }
     _ = try engine.run()
-    // A machine that was stopped when it was sent stays so, whoever loads it.
-    let ranThere = arrival.runState.map(\.isRunning) ?? true
-    try life.apply(.incomingDone(runs: ranThere && life.startsAfterIncoming))
+    if life.runState == .inMigrate {
+      // A machine that was stopped when it was sent stays so, whoever loads it.
+      let ranThere = destination.runState.map(\.isRunning) ?? true
+      try life.apply(.incomingDone(runs: ranThere && life.startsAfterIncoming))
+    }
     enter(.completed)
   }
 
+  /// Passes on how far the engine is; what its end means is known only after it.
+  private func follow(_ status: MigrationCore.MigrationStatus) {
+    switch status {
+    case .none, .setup, .cancelling, .cancelled, .completed, .failed: break
+    case .active, .device, .postcopyActive, .postcopyPaused, .postcopyRecover:
+      enter(QMP.MigrationStatus(status.rawValue))
+    }
+  }
+
   /// Tells why the machine did not come; ends the process where that was asked for.
-  private func giveUp(_ error: any Error) {
+  ///
+  /// One that runs already goes on, and waits for another link.
+  func giveUp(_ error: any Error) {
+    if case MigrationError.interrupted = error {
+      return update { $0.account.failure = "\(error)" }
+    }
     let exits = update { $0.exitsOnError && !$0.isCancelled }
     enter(.failed) { $0.account.failure = "\(error)" }
     guard exits else { return }

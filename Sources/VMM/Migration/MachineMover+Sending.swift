@@ -13,9 +13,6 @@ extension MachineMover {
     guard !resumes else {
       throw .refused("nothing can be resumed: this machine never runs before all of it was sent")
     }
-    if let blocker = machineState.blockers.first {
-      throw .refused("the machine cannot be moved now: \(blocker)")
-    }
     enter(.setup) { state in
       state.account = MigrationAccount(.setup)
       state.began = .now

@@ -17,11 +17,6 @@ struct MachineState: Sendable {
     self.accelerator = accelerator
   }
 
-  /// Why the machine cannot be moved at present, one sentence for each device that says so.
-  var blockers: [String] {
-    (try? registry(saving: .paused))?.unmigratableReasons ?? []
-  }
-
   /// Takes the state.
   ///
   /// - Parameter runState: what the machine was doing before it was stopped for this; who loads

@@ -1,0 +1,215 @@
+// A postcopy as its destination's threads share it: what has arrived, the link that requests go
+// out over, and how far the loading of the devices has come.
+
+internal import MigrationCore
+internal import Synchronization
+internal import Transport
+internal import Wire
+
+/// The shared part of a postcopy's destination.
+///
+/// Three threads meet here: the one that receives, the one that loads the devices, and the
+/// endpoint's that hears of page faults.
+final class PostcopyArrival: Sendable {
+  /// How far the machine is.
+  enum Loading: Sendable, Equatable {
+    /// The devices get their state.
+    case loading
+    /// They have it, and the source is being told: from here on the machine will run.
+    case committed
+    /// The source was told; the machine is started.
+    case starting
+    /// It runs, or stays paused as it was asked to.
+    case running
+    /// It will never run.
+    case failed
+  }
+
+  private struct Link {
+    var channel: ByteChannel?
+    /// Whether requests may go out: not between a broken link and its recovery's RESUME_ACK.
+    var takesRequests = true
+  }
+
+  private let endpoint: any PostcopyEndpoint
+  private let counters: ProgressCounters
+  private let arrivals: Mutex<PageArrivals>
+  private let link: Mutex<Link>
+  private let loading = Mutex(Loading.loading)
+  private let signal = Signal()
+  private let failure = FirstError()
+
+  init(
+    _ endpoint: any PostcopyEndpoint, blocks: [RAMBlockDescription], channel: ByteChannel,
+    counters: ProgressCounters
+  ) {
+    self.endpoint = endpoint
+    self.counters = counters
+    arrivals = Mutex(PageArrivals(blocks: blocks, pageSize: endpoint.pageByteCount))
+    link = Mutex(Link(channel: channel))
+  }
+
+  // MARK: Pages
+
+  /// A page came before the machine runs.
+  func place(_ page: RAMPageAddress) { arrivals.withLock { $0.place(page) } }
+
+  /// The source takes pages back.
+  func discard(_ block: String, _ ranges: [RAMDiscardRange]) throws {
+    let (index, discarded) = try arrivals.withLock { try $0.discard(block: block, ranges) }
+    for range in discarded { try endpoint.discard(range, ofBlock: index) }
+  }
+
+  /// A page comes while the machine runs; `content` is nil for zeros.
+  func serve(_ page: RAMPageAddress, _ fill: () throws -> Void) throws {
+    // Only this thread adds pages, so that nothing happens between the two.
+    if arrivals.withLock({ $0.has(page) }) { try arrivals.withLock { try $0.arrive(page) } }
+    try fill()
+    try arrivals.withLock { try $0.arrive(page) }
+    counters.remainingRAMBytes.subtract(UInt64(endpoint.pageByteCount), ordering: .relaxed)
+  }
+
+  /// Pages that have not come, and those that somebody waited for.
+  var counts: (missing: Int, requests: UInt64) {
+    arrivals.withLock { ($0.missingCount, $0.requestCount) }
+  }
+
+  func bitmap(ofBlock name: String) throws -> ReceivedBitmap {
+    try arrivals.withLock { try $0.bitmap(ofBlock: name) }
+  }
+
+  /// Somebody waits for a page.
+  ///
+  /// - Returns: whether it has arrived.
+  private func fault(_ page: RAMPageAddress) -> Bool {
+    link.withLock { link in
+      let answer = arrivals.withLock { $0.fault(page) }
+      guard case .request(let message) = answer else { return answer == .present }
+      counters.pageRequests.add(1, ordering: .relaxed)
+      // One that cannot be sent is sent again over the next link.
+      if link.takesRequests { try? Self.write([message], to: link.channel, counters) }
+      return false
+    }
+  }
+
+  // MARK: The link
+
+  /// Sends messages between requests, whole.
+  func reply(_ message: ReturnPathMessage) throws {
+    try link.withLock { try Self.write([message], to: $0.channel, counters) }
+  }
+
+  /// The link is gone; faults are kept for the next one.
+  func unlink() {
+    link.withLock { link in
+      link.takesRequests = false
+      link.channel?.shutdownBoth()
+      link.channel = nil
+    }
+  }
+
+  /// A new link is there, over which nothing is asked for yet.
+  func relink(_ channel: ByteChannel) { link.withLock { $0.channel = channel } }
+
+  /// Asks for everything that somebody waits for, and for what they come to wait for.
+  func askAgain() throws {
+    try link.withLock { link in
+      let messages = arrivals.withLock { $0.requestsAgain() }
+      try Self.write(messages, to: link.channel, counters)
+      link.takesRequests = true
+    }
+  }
+
+  private static func write(
+    _ messages: [ReturnPathMessage], to channel: ByteChannel?, _ counters: ProgressCounters
+  ) throws {
+    guard let channel, !messages.isEmpty else { return }
+    var bytes: [UInt8] = []
+    for message in messages { try message.encode(into: &bytes) }
+    try channel.write(bytes)
+    counters.bytesSent.add(UInt64(bytes.count), ordering: .relaxed)
+  }
+
+  // MARK: Loading and running
+
+  /// Serves faults, and loads and runs the machine on a thread of its own: what it touches comes
+  /// over the very link that the caller reads.
+  func begin(_ state: DeviceState, ping: UInt32?) throws {
+    counters.remainingRAMBytes.store(
+      UInt64(counts.missing * endpoint.pageByteCount), ordering: .relaxed)
+    try endpoint.beginServing { [self] page in fault(page) }
+    do {
+      _ = try NamedThread(name: "godwit-load") { [self] in load(state, ping: ping) }
+    } catch {
+      throw ResourceFailure(activity: "starting a thread", cause: error)
+    }
+  }
+
+  private func load(_ state: DeviceState, ping: UInt32?) {
+    do {
+      do {
+        try endpoint.load(state)
+      } catch {
+        throw EndpointFailure(activity: "loading the state of the devices", cause: error)
+      }
+      guard advance(from: .loading, to: .committed) else { return }
+      if let ping { try reply(.pong(ping)) }
+      try counters.advance(to: .postcopyActive)
+      set(.starting)
+      do {
+        try endpoint.run()
+      } catch {
+        throw EndpointFailure(activity: "letting the machine run", cause: error)
+      }
+      set(.running)
+    } catch {
+      failure.store(error)
+      // Before the source counts on the machine it is told that there will be none.
+      if advance(from: .loading, to: .failed) { try? reply(.shut(status: 1)) }
+      set(.failed)
+      link.withLock { $0.channel?.shutdownBoth() }
+    }
+  }
+
+  /// What came of the loading where the link broke: whether the machine goes on.
+  ///
+  /// One that was not committed to is given up for good, so that its source can go on.
+  func settleBroken() -> Bool {
+    if advance(from: .loading, to: .failed) { return false }
+    return wait { $0 != .loading && $0 != .committed } != .failed
+  }
+
+  /// Waits until the machine runs, all of its pages having come; throws why it does not.
+  func waitUntilRunning() throws {
+    if wait(until: { $0 == .running || $0 == .failed }) == .failed {
+      throw failure.error ?? ClosedEarly()
+    }
+  }
+
+  /// Why the machine could not be loaded or run, where it could not.
+  var loadFailure: (any Error)? { failure.error }
+
+  private func advance(from: Loading, to: Loading) -> Bool {
+    let isDone = loading.withLock { loading in
+      guard loading == from else { return false }
+      loading = to
+      return true
+    }
+    signal.announce()
+    return isDone
+  }
+
+  private func set(_ state: Loading) {
+    loading.withLock { $0 = state }
+    signal.announce()
+  }
+
+  private func wait(until isReached: (Loading) -> Bool) -> Loading {
+    while true {
+      let seen = signal.changeCount
+      let state = loading.withLock { $0 }
+      if isReached(state) { return state }
+      signal.wait(after: seen, timeout: .seconds(1))
+    }
+  }
+}

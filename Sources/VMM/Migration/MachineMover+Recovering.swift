@@ -1,0 +1,53 @@
+// A machine that runs and waits for pages: its link breaks, and another takes its place.
+
+import MigrationCore
+import MigrationEngine
+import QMP
+import Transport
+
+extension MachineMover {
+  func pause() throws(MachineError) {
+    guard let engine = update({ $0.receiver }) else {
+      throw .refused("no postcopy of this machine is under way")
+    }
+    engine.breakLink()
+  }
+
+  func recover(from peer: MigrationPeer) throws(MachineError) {
+    guard let engine = update({ $0.account.status == .postcopyPaused ? $0.receiver : nil }) else {
+      throw .refused("no postcopy of this machine was interrupted")
+    }
+    let origin: MigrationChannel.Origin
+    do throws(TransportError) {
+      origin = try MigrationChannel.Origin(peer)
+    } catch {
+      throw .refused("\(error)")
+    }
+    // Whoever asked before may be gone, and would be waited for in vain.
+    let former = update { state -> MigrationChannel.Origin? in
+      let former = state.origin
+      state.origin = origin
+      state.account.listeningAddresses = [origin.listeningAddress].compactMap { $0 }
+      return former
+    }
+    former?.cancel()
+    do throws(TransportError) {
+      _ = try NamedThread(name: "migration") { [self] in resume(engine, from: origin) }
+    } catch {
+      throw .kernel(action: "cannot start a thread for the recovery", reason: "\(error)")
+    }
+  }
+
+  private func resume(_ engine: DestinationEngine, from origin: MigrationChannel.Origin) {
+    do {
+      let channel = try origin.channel()
+      update { $0.origin = nil }
+      _ = try engine.resume(over: channel)
+      enter(.completed) { $0.account.failure = nil }
+    } catch TransportError.cancelled {
+      // Another recovery, or the machine's end, took this one's place.
+    } catch {
+      giveUp(error)
+    }
+  }
+}
