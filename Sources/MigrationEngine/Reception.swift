@@ -200,7 +200,7 @@ struct Reception: StreamVisitor {
         let wasSwitched = machine.wasSwitched
         do {
           try perform(machine.sealed())
-        } catch where wasSwitched {
+        } catch  where wasSwitched {
           // All of it is here and it runs, whether or not the source hears of it.
         }
       case .advise(let advice): try advise(advice)
