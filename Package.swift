@@ -55,8 +55,8 @@ let package = Package(
     .target(
       name: "Endpoints",
       dependencies: [
-        "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "Transport", "Wire", "JSON",
-        "CLinux",
+        "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "DirtyTracking", "KVM",
+        "Transport", "Wire", "JSON", "CLinux",
       ],
       swiftSettings: strict),
 

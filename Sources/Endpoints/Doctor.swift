@@ -38,6 +38,7 @@ public enum Doctor {
   public static func examine(storePath: String) async -> [DoctorFinding] {
     var findings = await DoctorQEMU.findings()
     findings += DoctorKernel.findings()
+    findings += DoctorDirtyLog.findings()
     findings += DoctorStore.findings(path: storePath)
     return findings
   }
