@@ -16,7 +16,9 @@ extension FuzzQMP {
     case .opening:
       try checkSession(QMPSession(messageByteLimit: messageByteLimit), input, &random, isCanary)
     case .client: try checkSession(readySession(), input, &random, isCanary)
-    case .server: try checkCommands(input, &random)
+    case .server:
+      try checkCommands(input, &random)
+      try checkServer(input, &random, isCanary)
     case .json: try checkJSON(input)
     case .ramblock: try checkBlocks(input)
     }
@@ -105,6 +107,51 @@ extension FuzzQMP {
       }
       if !isIntact { return }
     }
+  }
+
+  /// The server outlives every input, answers whole messages, and means the same however it is
+  /// split.
+  private static func checkServer(
+    _ input: [UInt8], _ random: inout SplitMix, _ isCanary: Bool
+  ) throws {
+    let whole = try served(input) { .max }
+    let largest = random.oneIn(2) ? 3 : 300
+    let split = try served(isCanary ? Array(input.dropLast(40)) : input) {
+      1 + random.below(largest)
+    }
+    guard whole == split else {
+      throw Finding(
+        description: "splitting the input changed the answers: \(whole) and \(split)")
+    }
+  }
+
+  /// What a server answers whose every command succeeds at once.
+  private static func served(
+    _ input: [UInt8], pieceSize: () -> Int
+  ) throws -> [QMPMessage] {
+    var limits = QMPServerLimits()
+    limits.messageByteCount = messageByteLimit
+    var session = QMPServerSession(version: QEMUVersion(major: 10, minor: 0), limits: limits)
+    var answers: [QMPMessage] = []
+    let greeting = #"{"execute":"qmp_capabilities","arguments":{"enable":["oob"]}}"#
+    var rest = (Array(greeting.utf8) + input)[...]
+    while !rest.isEmpty {
+      let piece = rest.prefix(pieceSize())
+      rest = rest.dropFirst(piece.count)
+      session.receive(Array(piece))
+      while let action = session.nextAction() {
+        let line: [UInt8] =
+          switch action {
+          case .send(let bytes): bytes
+          case .execute(let request): session.finish(request, .success([:]))
+          }
+        answers.append(try QMPMessage(JSONValue(parsing: line)))
+      }
+      guard session.isIdle, session.wantsInput, session.heldByteCount <= messageByteLimit + 1 else {
+        throw Finding(description: "the server holds \(session.heldByteCount) bytes")
+      }
+    }
+    return answers
   }
 
   private static func checkJSON(_ input: [UInt8]) throws {

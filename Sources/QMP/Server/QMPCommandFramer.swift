@@ -1,5 +1,5 @@
-// From a client's bytes to its messages. A server outlives rubbish: what is no JSON is answered with
-// QEMU's text for it, and reading goes on where a new message can begin.
+// From a client's bytes to its messages. A server outlives rubbish: what is no JSON is answered
+// with QEMU's text for it, and reading goes on where a new message can begin.
 //
 //   between --{ [--> inside --balanced--> between        a message
 //   between --word--> word --anything else--> between    a message that is no object

@@ -67,13 +67,24 @@ public final class QMPServer<Host: QMPHost>: Sendable {
     }
     guard !isStopped else { return listener.address }
     _ = try NamedThread(name: "qmp-accept") { [weak self, places] in
-      while places.take() {
-        guard let channel = try? listener.accept() else { return }
-        guard let self else { return }
+      while places.take(), let channel = Self.nextConnection(to: listener), let self {
         self.serve(channel, at: places)
       }
     }
     return listener.address
+  }
+
+  /// Waits for a client; nil once the listener is cancelled.
+  private static func nextConnection(to listener: Listener) -> ByteChannel? {
+    while true {
+      do throws(TransportError) {
+        return try listener.accept()
+      } catch {
+        if case .cancelled = error { return nil }
+        // The process has no descriptor left, say, and may have some soon.
+        _ = DispatchSemaphore(value: 0).wait(timeout: .now() + .milliseconds(100))
+      }
+    }
   }
 
   /// Serves a client whose connection exists already.

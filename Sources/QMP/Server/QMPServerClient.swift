@@ -1,5 +1,5 @@
-// One client: its session, what it has not read yet, and the two threads that read and write for it.
-// A client that stands still holds up its own threads and nobody else's.
+// One client: its session, what it has not read yet, and the two threads that read and write for
+// it. A client that stands still holds up its own threads and nobody else's.
 
 import Dispatch
 import JSON

@@ -4,7 +4,7 @@
 //
 // Answers go out in the order of the commands, except those of commands sent out of band, which
 // overtake. One command of a client is carried out at a time. What was read beyond that waits,
-// unread in the kernel at last: a client that sends faster than it is served slows down itself only.
+// unread in the kernel at last: a client that sends faster than it is served slows itself down.
 
 public import JSON
 

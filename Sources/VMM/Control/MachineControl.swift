@@ -1,5 +1,5 @@
 // What the control plane asks of a machine. The machine implements it; the commands of QMP, the
-// human monitor's and the dumps are written against it alone, and tests against a machine of theirs.
+// human monitor's and the dumps know no more of it, so that tests have a machine of their own.
 
 public import GuestMemory
 

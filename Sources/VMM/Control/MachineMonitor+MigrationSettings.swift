@@ -20,7 +20,7 @@ extension MachineMonitor {
       handler: queryParameters),
     QMPServedCommand(
       "migrate-set-parameters",
-      "Changes parameters, while a migration runs too; one that this machine lacks keeps its value.",
+      "Changes parameters, also of a migration under way; one that is lacking keeps its value.",
       arguments: MigrationParameter.all.map { .optional($0.name, $0.type) },
       handler: setParameters),
   ]

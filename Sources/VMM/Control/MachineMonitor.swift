@@ -1,4 +1,4 @@
-// The control plane of one machine: what its QMP commands work on, and the server they are given by.
+// The control plane of one machine: what its QMP commands work on, and the server that offers them.
 
 import JSON
 public import QMP

@@ -20,6 +20,8 @@ final class ScriptedMachine: MachineControl {
     /// Added to what memory holds: the guest's writing.
     var offset: UInt8 = 0
     var failsToRead = false
+    /// How often memory is read before the guest rewrites all of it; nil for never.
+    var readsBeforeChange: Int?
   }
 
   let state = Mutex(State())
@@ -123,7 +125,13 @@ final class ScriptedMachine: MachineControl {
   }
 
   func readMemory(at address: GuestAddress, byteCount: Int) throws(MachineError) -> [UInt8] {
-    let (offset, fails) = state.withLock { ($0.offset, $0.failsToRead) }
+    let (offset, fails) = state.withLock { state in
+      if let left = state.readsBeforeChange {
+        state.readsBeforeChange = left == 0 ? nil : left - 1
+        if left == 0 { state.offset &+= 1 }
+      }
+      return (state.offset, state.failsToRead)
+    }
     guard !fails, byteCount >= 1, byteCount <= 1 << 20 else {
       throw .kernel(action: "cannot read the guest's memory", reason: "the test says so")
     }
