@@ -99,7 +99,7 @@ import Wire
     try machine.launch()
     Thread.sleep(forTimeInterval: 2)
     try machine.stop()
-    let state = try machine.vmstateRegistry(runState: "running").save()
+    let state = try MachineState(of: machine.parts, machine.accelerator).save(as: .running)
     machine.quit()
     try Data(state.bytes).write(to: URL(fileURLWithPath: path + ".sections"))
     try Data(state.description ?? []).write(to: URL(fileURLWithPath: path + ".json"))

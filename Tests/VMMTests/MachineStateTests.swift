@@ -3,7 +3,6 @@
 import DemoGuest
 import Foundation
 import GuestMemory
-import Synchronization
 import Testing
 import VMState
 import Wire
@@ -64,7 +63,7 @@ struct MachineStateTests {
     _ = try output(paths[0], reports: 3, source)
     try source.stop()
     let before = try output(paths[0], reports: 3, source)
-    let state = try source.vmstateRegistry(runState: "running").save()
+    let state = try MachineState(of: source.parts, source.accelerator).save(as: .running)
     try expectNamed(state)
 
     var incoming = configuration(serial: paths[1])
@@ -73,10 +72,8 @@ struct MachineStateTests {
     try target.launch()
     try copyMemory(of: source, to: target)
     source.quit()
-    let adopted = Mutex<String?>(nil)
-    try target.vmstateRegistry(runState: "") { name in adopted.withLock { $0 = name } }
-      .load(state)
-    #expect(adopted.withLock { $0 } == "running")
+    let loading = MachineState(of: target.parts, target.accelerator)
+    #expect(try loading.prepare(state).apply() == .running)
     try target.apply(.incomingDone(runs: true))
     let after = try output(paths[1], reports: 4, target)
     target.quit()
@@ -118,13 +115,13 @@ struct MachineStateTests {
     _ = try ticks(paths[0], 3, source)
     try source.stop()
     let before = try ticks(paths[0], 3, source)
-    let state = try source.vmstateRegistry(runState: "running").save()
+    let state = try MachineState(of: source.parts, source.accelerator).save(as: .running)
     try expectNamed(state)
     let target = try machine(paths[1], isIncoming: true)
     try target.launch()
     try copyMemory(of: source, to: target)
     source.quit()
-    try target.vmstateRegistry(runState: "").load(state)
+    _ = try MachineState(of: target.parts, target.accelerator).prepare(state).apply()
     try target.apply(.incomingDone(runs: true))
     let after = try ticks(paths[1], 4, target)
     target.quit()
