@@ -20,7 +20,9 @@ final class GuestRequests: Sendable {
   func next() -> GuestRequest? {
     state.wait { state -> GuestRequest?? in
       if state.isOver { return .some(nil) }
-      return state.queue.isEmpty ? nil : state.queue.removeFirst()
+      // A conditional expression would make of its nil the end instead of "not yet".
+      if state.queue.isEmpty { return nil }
+      return .some(state.queue.removeFirst())
     }
   }
 
