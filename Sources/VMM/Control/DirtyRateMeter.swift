@@ -101,6 +101,6 @@ extension DirtyPageCount {
   func rate(ofPages count: UInt64) -> UInt64 {
     let (seconds, attoseconds) = period.components
     let milliseconds = max(1, UInt64(seconds) * 1000 + UInt64(attoseconds / 1_000_000_000_000_000))
-    return count * 4096 * 1000 / milliseconds >> 20
+    return (count * 4096 * 1000 / milliseconds) >> 20
   }
 }

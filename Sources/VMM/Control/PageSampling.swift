@@ -25,7 +25,7 @@ enum PageSampling {
     var samples: [Sample] = []
     for range in ranges {
       let pageCount = range.byteCount / pageByteCount
-      let share = (range.byteCount >> 10) * samplesPerGibibyte >> 20
+      let share = ((range.byteCount >> 10) * samplesPerGibibyte) >> 20
       for _ in 0..<min(max(share, 1), pageCount) {
         let address = range.start.rawValue + UInt64.random(in: 0..<pageCount) * pageByteCount
         samples.append(
