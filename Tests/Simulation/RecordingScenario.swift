@@ -174,7 +174,7 @@ final class RecorderModel {
         switch action {
         case .reply(let message): replies.append(message)
         case .takeDeviceState(let state): deviceState = state
-        case .prepare, .seal: break
+        case .prepare, .seal, .advise, .discard, .run, .replyBitmap, .askAgain: break
         }
       }
     }
