@@ -1,10 +1,43 @@
-// What starting a machine costs, in time and memory.
+// What starting a machine costs, in time and memory, against its bars.
 
+import Foundation
 import VMM
 
 @main
 enum MachineBench {
-  static func main() {
-    print("accelerators: " + AcceleratorKind.allCases.map(\.rawValue).joined(separator: ", "))
+  static func main() throws {
+    let rounds = 9
+    print("machine start to the guest's own end, best and median of \(rounds)")
+    var isMet = true
+    for megabytes in [256, 8192] as [UInt64] {
+      let times = try (0..<rounds).map { _ in try StartRun.milliseconds(megabytes: megabytes) }
+        .sorted()
+      let median = times[rounds / 2]
+      isMet = isMet && median <= StartRun.bar
+      print(
+        line(
+          "start_\(megabytes)_mib_ms",
+          "\(text(times[0])) / \(text(median))", "bar: median at most \(text(StartRun.bar))",
+          median <= StartRun.bar))
+    }
+    let used = try MemoryRun.mebibytes()
+    isMet = isMet && used <= MemoryRun.bar
+    print(
+      line(
+        "monitor_4096_mib_mib", text(used),
+        "resident beyond the guest's memory; bar: at most \(text(MemoryRun.bar))",
+        used <= MemoryRun.bar))
+    if !isMet { exit(1) }
   }
+
+  private static func line(
+    _ name: String, _ value: String, _ words: String, _ isMet: Bool
+  ) -> String {
+    let pad = { (text: String, width: Int) in
+      text + String(repeating: " ", count: max(1, width - text.count))
+    }
+    return pad(name, 26) + pad(value, 18) + (isMet ? "ok      " : "MISSED  ") + words
+  }
+
+  private static func text(_ value: Double) -> String { String(format: "%.1f", value) }
 }

@@ -89,6 +89,8 @@ import Testing
     "Sources/VMM/Machine/AddressSpace+Bytes.swift", "Sources/VMM/VCPU/Monitor.swift",
     "Sources/VMM/Migration/MachineSource.swift",
     "Sources/VMM/Migration/MachineDestination.swift",
+    "Sources/VMM/Synthetic/SyntheticAccelerator.swift",
+    "Sources/VMM/Synthetic/SyntheticMemory.swift",
     "Sources/Userfault/UserfaultCall.swift", "Sources/Userfault/UserfaultError.swift",
     "Sources/Wire/PageInflation.swift", "Sources/Wire/SpanAccess.swift",
     "Sources/godwit/Output/Terminal.swift",

@@ -21,7 +21,7 @@ struct Hardware {
   init(_ configuration: MachineConfiguration, requests: GuestRequests) throws(MachineError) {
     switch configuration.accelerator ?? .kvm {
     case .kvm: self = try .onKVM(configuration, requests: requests)
-    case .synthetic: self = try .onKVM(configuration, requests: requests)
+    case .synthetic: self = try .standIn(configuration, requests: requests)
     }
   }
 
@@ -78,6 +78,40 @@ struct Hardware {
     } catch {
       throw .kernel(action: "cannot make the machine", reason: "\(error)")
     }
+  }
+
+  /// A machine without processors, whose guest's work a thread of the host does.
+  private static func standIn(
+    _ configuration: MachineConfiguration, requests: GuestRequests
+  ) throws(MachineError) -> Hardware {
+    guard case .demonstration(let workload) = configuration.boot,
+      configuration.processorCount == 1
+    else {
+      throw .configuration(
+        "a stand-in (--accel synthetic) has one processor and imitates --demo-guest only")
+    }
+    let parts = try MachineParts(
+      configuration, line: { _ in InterruptLine { _ in } }, post: { requests.post($0) })
+    let capabilities = DirtyLogCapabilities(probing: nil)
+    let log: any DirtyLog
+    if let obstacle = capabilities.writeProtectObstacle, configuration.dirtyLog == nil {
+      log = MarkedWritesLog(parts.memory, obstacle: obstacle)
+    } else {
+      do throws(DirtyLogChoice.Refusal) {
+        let choice = try DirtyLogChoice(requested: configuration.dirtyLog, from: capabilities)
+        log = WriteProtectLog(ram: parts.ram, reason: choice.reason)
+      } catch {
+        throw .configuration(error.description)
+      }
+    }
+    let memory = SyntheticMemory(parts.mainBlock, marksWrites: log is MarkedWritesLog)
+    let accelerator = SyntheticAccelerator(workload, memory: memory, ports: parts.ports)
+    do throws(TransportError) {
+      try accelerator.start()
+    } catch {
+      throw .kernel(action: "cannot start the stand-in's thread", reason: "\(error)")
+    }
+    return Hardware(parts, accelerator, log)
   }
 
   /// Why there is no KVM, and what would do without.

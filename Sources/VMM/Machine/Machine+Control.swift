@@ -49,7 +49,11 @@ extension Machine {
   }
 
   func reset(byGuest: Bool) throws(MachineError) {
-    try life.whileStopped { () throws(MachineError) in try resetParts() }
+    try life.whileStopped { () throws(MachineError) in
+      // What the guest asked for before it began anew no longer counts.
+      life.dropRequests()
+      try resetParts()
+    }
     try life.apply(.reset)
     life.tell(.reset(byGuest: byGuest))
   }

@@ -33,12 +33,12 @@ public final class Machine: Sendable {
     parts = hardware.parts
     accelerator = hardware.accelerator
     dirtyLog = DirtyLogLease(hardware.dirtyLog)
-    let firmware = parts.firmwareTables(processorCount: configuration.processorCount)
-    let plan = try BootPlan(
-      configuration.incoming == nil ? configuration.boot : .nothing, layout: parts.layout,
-      firmware: firmware)
-    try plan.load(into: parts.memory, isReset: false)
-    try hardware.accelerator.reset(to: plan.start)
+    do throws(MachineError) {
+      try Self.boot(configuration, hardware)
+    } catch {
+      accelerator.end()
+      throw error
+    }
     let parts = parts
     life = MachineLife(
       RunStateMachine(
@@ -49,6 +49,23 @@ public final class Machine: Sendable {
     let mover = MachineMover(parts, hardware.accelerator, life)
     life.whenEnded { [weak mover] _ in mover?.end() }
     migration = mover
+  }
+
+  deinit {
+    life.finish(.hostQuit, byGuest: false)
+    parts.dismantle()
+  }
+
+  /// Puts what is booted into memory, and the processors where it begins.
+  private static func boot(
+    _ configuration: MachineConfiguration, _ hardware: Hardware
+  ) throws(MachineError) {
+    let firmware = hardware.parts.firmwareTables(processorCount: configuration.processorCount)
+    let plan = try BootPlan(
+      configuration.bootsNow ? configuration.boot : .nothing, layout: hardware.parts.layout,
+      firmware: firmware)
+    try plan.load(into: hardware.parts.memory, isReset: false)
+    try hardware.accelerator.reset(to: plan.start)
   }
 
   /// What the machine is doing.
@@ -107,8 +124,9 @@ public final class Machine: Sendable {
   /// Images are read again rather than kept, since a machine may live for years without a reset.
   func resetParts() throws(MachineError) {
     for device in parts.devices { device.reset() }
+    let isStandIn = accelerator.kind == .synthetic
     let plan = try BootPlan(
-      configuration.boot, layout: parts.layout,
+      isStandIn ? .nothing : configuration.boot, layout: parts.layout,
       firmware: parts.firmwareTables(processorCount: configuration.processorCount))
     try plan.load(into: parts.memory, isReset: true)
     try accelerator.reset(to: plan.start)

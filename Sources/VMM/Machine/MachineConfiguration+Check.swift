@@ -14,6 +14,10 @@ extension MachineConfiguration {
   /// the entropy source, the balloon and the console.
   public static let mostExtraDevices = GuestLayout.virtioInterrupts.count - 3
 
+  /// Whether images are put into memory when the machine is built: not for one whose state comes
+  /// from elsewhere, nor for a stand-in.
+  var bootsNow: Bool { incoming == nil && accelerator != .synthetic }
+
   /// Checks what does not depend on the host.
   ///
   /// - Throws: ``MachineError`` with a sentence about what was asked wrong.

@@ -145,6 +145,9 @@ final class MachineLife: Sendable {
   /// Waits for the next request of the guest; nil once the machine has ended.
   func nextRequest() -> GuestRequest? { requests.next() }
 
+  /// Drops the requests that nobody has taken yet.
+  func dropRequests() { requests.drop() }
+
   // The end
 
   /// Ends the machine once; later calls do nothing.

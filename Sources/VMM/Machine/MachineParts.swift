@@ -166,4 +166,15 @@ final class MachineParts: Sendable {
       if isQuiet { device.quiesce() } else { device.resume() }
     }
   }
+
+  /// Takes devices and memory apart: a device knows the memory, and the memory shows the device, so
+  /// that neither would ever be given back.
+  func dismantle() {
+    // Nobody is told: slots go with the machine in the kernel.
+    try? memory.transaction {
+      for region in memory.view.ranges.filter({ $0.ram == nil }).map(\.region) {
+        memory.root.removeSubregion(region)
+      }
+    }
+  }
 }

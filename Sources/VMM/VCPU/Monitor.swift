@@ -1,6 +1,7 @@
 // A value that threads share and wait upon: the one place of this module where they block on
 // each other.
 
+import CLinux
 import Glibc
 
 /// A value under a lock, and threads that wait until it is as they need it.

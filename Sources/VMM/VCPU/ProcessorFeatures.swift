@@ -25,7 +25,7 @@ enum ProcessorFeatures {
         entry.ebx = entry.ebx & 0xFFFF | UInt32(count) << 16 | identifier << 24
         entry.ecx |= hypervisor | tscDeadline
         if count > 1 { entry.edx |= severalThreads } else { entry.edx &= ~severalThreads }
-      case 4:
+      case 4 where entry.eax & 0x1F != 0:
         // Every processor is a core of its own with caches of its own, but for the last level.
         entry.eax = entry.eax & 0x3FFF | UInt32(max(count, 1) - 1) << 26
       case 0xB, 0x1F:
