@@ -134,7 +134,8 @@ struct MachineTests {
     try source.machine.launch()
     #expect(source.wait { $0.reports.count >= 3 })
     try source.machine.stop()
-    let state = try source.machine.saveDeviceState()
+    let state = try MachineState(of: source.machine.parts, source.machine.accelerator)
+      .save(as: .running)
 
     let copy = try TestMachine(.demonstration(TestMachine.workload)) {
       $0.accelerator = accelerator
@@ -144,7 +145,9 @@ struct MachineTests {
     try copy.machine.launch()
     #expect(copy.machine.runState == .inMigrate)
     try source.copyMemory(to: copy)
-    try copy.machine.loadDeviceState(state)
+    let pending = try MachineState(of: copy.machine.parts, copy.machine.accelerator)
+      .prepare(state)
+    #expect(try pending.apply() == .running)
     try copy.machine.apply(.incomingDone(runs: true))
     #expect(copy.wait { $0.reports.count >= 5 }, "\(copy.serial)")
     let last = try #require(copy.reports.last)
