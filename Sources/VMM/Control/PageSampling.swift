@@ -32,12 +32,16 @@ enum PageSampling {
           Sample(address: address, fingerprint: try fingerprint(machine, address)))
       }
     }
-    while ContinuousClock.now - start < period { usleep(10_000) }
-    let elapsed = ContinuousClock.now - start
+    let firstLook = ContinuousClock.now - start
+    while ContinuousClock.now - start < period + firstLook { usleep(10_000) }
+    let second = ContinuousClock.now
     var changed: UInt64 = 0
     for sample in samples where try fingerprint(machine, sample.address) != sample.fingerprint {
       changed += 1
     }
+    // Looking takes time, in which the guest goes on: between the two looks at a page lies, in the
+    // mean, the time between the middles of both.
+    let elapsed = second - start + (ContinuousClock.now - second - firstLook) / 2
     let pageCount = ranges.reduce(0) { $0 + $1.byteCount } / pageByteCount
     let sampled = max(1, UInt64(samples.count))
     return DirtyPageCount(
