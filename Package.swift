@@ -227,7 +227,7 @@ let package = Package(
       name: "VMMTests",
       dependencies: [
         "VMM", "Devices", "DirtyTracking", "KVM", "GuestMemory", "VMState", "QMP", "DemoGuest",
-        "QEMULab", "Transport", "Wire", "JSON",
+        "MigrationEngine", "QEMULab", "Transport", "Wire", "JSON",
       ],
       exclude: ["Fixtures"], swiftSettings: testing),
     .testTarget(name: "TidyTests", swiftSettings: testing),

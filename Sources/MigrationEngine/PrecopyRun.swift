@@ -12,6 +12,15 @@ final class PrecopyRun: SourceRun {
   private let machine: Mutex<PrecopySource>
   private let batches: BatchQueue
   private let usesReturnPath: Bool
+  /// The number of the batch that holds the device state; -1 while it is not made.
+  private let lastBatch = Atomic<Int>(-1)
+  private let isEnding = Atomic<Bool>(false)
+
+  /// What is known of the destination's machine: it cannot run before the last batch.
+  private var destinationRunState: DestinationRunState {
+    isEnding.load(ordering: .acquiring)
+      ? machine.withLock { $0.destinationRunState } : .notStarted
+  }
 
   var counters: ProgressCounters { session.counters }
   var report: SourceReport { session.report }
@@ -42,7 +51,7 @@ final class PrecopyRun: SourceRun {
       try send()
       try counters.advance(to: .completed)
     } catch {
-      let state = machine.withLock { $0.destinationRunState }
+      let state = destinationRunState
       // The destination must not wait for what will not come.
       session.channel.shutdownBoth()
       if session.isCancelled {
@@ -87,6 +96,7 @@ final class PrecopyRun: SourceRun {
     let reader = PageReader(
       endpoint: session.endpoint, format: session.format, counters: counters)
     var encoder = session.format.encoder()
+    var batchCount = 0
     while true {
       switch machine.withLock({ $0.next() }) {
       case .write(let elements):
@@ -105,9 +115,10 @@ final class PrecopyRun: SourceRun {
         return
       }
       // Zero pages take few bytes: batches are by size, whatever number of ranges that is.
-      guard encoder.buffer.count >= 256 << 10 || machine.withLock({ $0.phase == .closing }) else {
-        continue
-      }
+      let isLast = machine.withLock { $0.phase == .closing }
+      guard encoder.buffer.count >= 256 << 10 || isLast else { continue }
+      if isLast { lastBatch.store(batchCount, ordering: .releasing) }
+      batchCount += 1
       guard let empty = batches.put(encoder.buffer) else { return }
       encoder.buffer = empty
     }
@@ -125,7 +136,12 @@ final class PrecopyRun: SourceRun {
 
   private func writeBatches() throws {
     var limiter = RateLimiter(bytesPerSecond: session.options.bandwidthLimit)
+    var batchCount = 0
     while let batch = batches.take() {
+      if lastBatch.load(ordering: .acquiring) == batchCount {
+        isEnding.store(true, ordering: .releasing)
+      }
+      batchCount += 1
       try session.channel.write(batch)
       counters.bytesSent.add(UInt64(batch.count), ordering: .relaxed)
       let count = batch.count

@@ -200,8 +200,9 @@ struct Reception: StreamVisitor {
         let wasSwitched = machine.wasSwitched
         do {
           try perform(machine.sealed())
-        } catch  where wasSwitched {
-          // All of it is here and it runs, whether or not the source hears of it.
+        } catch {
+          // One that runs already has all of it, whether or not the source hears of it.
+          guard wasSwitched else { throw error }
         }
       case .advise(let advice): try advise(advice)
       case .discard(let block, let ranges): try postcopy?.discard(block, ranges)

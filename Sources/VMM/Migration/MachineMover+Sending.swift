@@ -62,9 +62,9 @@ extension MachineMover {
       try life.apply(.sendingDone)
     } catch {
       // A machine that may run there must not go on here by itself.
-      let mayRunThere = (error as? MigrationError)?.destinationRunState != .notStarted
-      let goesOn = before == .running && !(error is MigrationError && mayRunThere)
-      try life.apply(.sendingFailed(wasRunning: goesOn))
+      let mayRunThere =
+        (error as? MigrationError).map { $0.destinationRunState != .notStarted } ?? false
+      try life.apply(.sendingFailed(wasRunning: before == .running && !mayRunThere))
       throw error
     }
     let stopped = update { $0.stopped }

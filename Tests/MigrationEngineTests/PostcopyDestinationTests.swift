@@ -1,0 +1,154 @@
+// The receiving engine as a postcopy's destination, over real socket pairs, against the sending
+// engine: a guest that touches its pages as it likes, links that break anywhere.
+
+import MigrationCore
+import MigrationEngine
+import Simulation
+import Synchronization
+import Testing
+import Transport
+import Wire
+
+@Suite struct `The receiving engine, running the machine` {
+  private func source(_ machine: ModelMachine, _ channel: ByteChannel, _ plan: SourcePlan)
+    -> SourceEngine
+  {
+    var options = SourceOptions()
+    options.ordinaryPageSize = 1024
+    return SourceEngine(
+      channel: channel, endpoint: MemorySource(machine), plan: plan, options: options)
+  }
+
+  private func options() -> DestinationOptions {
+    var options = DestinationOptions()
+    options.decoder.targetPageSize = 1024
+    options.readByteCount = 4096
+    options.takesPostcopy = true
+    return options
+  }
+
+  /// A machine all of whose blocks are made of target pages.
+  private func machine(_ seed: UInt64) throws -> ModelMachine {
+    try #require(
+      (0..<200).lazy.map { ModelMachine(seed: seed &* 1000 &+ $0) }.first { machine in
+        machine.blocks.allSatisfy { $0.pageSize == nil }
+          && machine.blocks.reduce(0) { $0 + $1.usedLength } > 20 << 10
+      })
+  }
+
+  @Test(.timeLimit(.minutes(1)), arguments: 0..<20)
+  func `a guest has every page it touches, and in the end all of them`(seed: UInt64) throws {
+    let machine = try machine(seed)
+    let guest = TouchingGuest(machine, touches: machine.hostPages.shuffled())
+    let (ours, theirs) = try ByteChannel.pair()
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    let sender = source(machine, ours, .postcopy(hotPageLimit: Int(seed % 3)))
+    let thread = try NamedThread(name: "source") { _ = try? sender.run() }
+    _ = try engine.run()
+    thread.join()
+    #expect(guest.value.deviceBytes == machine.deviceState.bytes)
+    #expect(guest.value.wrong == [])
+    #expect(guest.value.isOrdinary)
+    #expect(guest.memory == machine.memory)
+    #expect(engine.progress.status == .completed)
+    #expect(engine.progress.remainingRAMBytes == 0)
+    #expect(sender.progress.status == .completed)
+  }
+
+  @Test(.timeLimit(.minutes(1)), arguments: 0..<20)
+  func `links that break anywhere cost the guest nothing but time`(seed: UInt64) throws {
+    let machine = try machine(seed)
+    var random = SeededRandom(seed: seed)
+    let guest = TouchingGuest(machine, touches: machine.hostPages.shuffled())
+    let total = Int(machine.blocks.reduce(0) { $0 + $1.usedLength })
+    let (ours, theirs) = try ByteChannel.pair()
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    var plan = SourcePlan.postcopy()
+    var channel = ours
+    var link: ByteChannel?
+    for attempt in 0..<7 {
+      let sender = source(machine, channel, plan)
+      let end = channel
+      let budget = attempt == 6 ? Int.max : 2000 + random.below(total / 3)
+      let thread = try NamedThread(name: "source") { _ = try? sender.run() }
+      // The link breaks once so many bytes have gone out.
+      let breaker = try NamedThread(name: "breaker") {
+        while sender.progress.bytesSent < UInt64(budget) {
+          guard
+            [.none, .setup, .active, .device, .postcopyActive, .postcopyRecover]
+              .contains(sender.progress.status)
+          else { return }
+        }
+        end.shutdownBoth()
+      }
+      let failure = failure(engine, over: link)
+      channel.shutdownBoth()
+      thread.join()
+      breaker.join()
+      guard let failure else { break }
+      guard case .interrupted = failure else {
+        // It broke before the machine was handed over: nothing ran, and nothing will.
+        #expect(guest.value.deviceBytes == nil || !guest.value.isRunning)
+        return
+      }
+      #expect(engine.progress.status == .postcopyPaused)
+      #expect(failure.isRecoverable)
+      plan = .recovery
+      let pair = try ByteChannel.pair()
+      channel = pair.0
+      link = pair.1
+    }
+    #expect(engine.progress.status == .completed)
+    #expect(guest.value.wrong == [])
+    #expect(guest.memory == machine.memory)
+  }
+
+  /// How the engine ends over its first link, or over a new one.
+  private func failure(_ engine: DestinationEngine, over link: ByteChannel?) -> MigrationError? {
+    do throws(MigrationError) {
+      if let link { _ = try engine.resume(over: link) } else { _ = try engine.run() }
+      return nil
+    } catch {
+      return error
+    }
+  }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `a device that cannot be loaded is told to the source, and nothing runs`() throws {
+    let machine = try machine(7)
+    let guest = TouchingGuest(machine, touches: [], refusesDevices: true)
+    let (ours, theirs) = try ByteChannel.pair()
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    let sender = source(machine, ours, .postcopy())
+    let failure = Mutex<MigrationError?>(nil)
+    let thread = try NamedThread(name: "source") {
+      do throws(MigrationError) {
+        _ = try sender.run()
+      } catch {
+        failure.withLock { $0 = error }
+      }
+    }
+    let error = #expect(throws: MigrationError.self) { try engine.run() }
+    thread.join()
+    #expect(error?.description.contains("loading the state of the devices") == true)
+    #expect(!guest.value.isRunning)
+    #expect(guest.value.isOrdinary)
+    #expect(engine.progress.status == .failed)
+    #expect(failure.withLock { $0 }?.destinationRunState == .notStarted)
+  }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `without leave for postcopy the switch is refused`() throws {
+    let machine = try machine(3)
+    let guest = TouchingGuest(machine, touches: [])
+    let (ours, theirs) = try ByteChannel.pair()
+    var options = options()
+    options.takesPostcopy = false
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options)
+    let sender = source(machine, ours, .postcopy())
+    let thread = try NamedThread(name: "source") { _ = try? sender.run() }
+    #expect(throws: MigrationError.self) { try engine.run() }
+    thread.join()
+    #expect(guest.value.deviceBytes == nil)
+  }
+}
