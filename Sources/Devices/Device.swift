@@ -8,7 +8,8 @@ public import VMState
 /// vCPUs are about to run, and `quiesce()` after they have stopped. Between the two, device and
 /// guest memory stand still, so that both can be saved; loading a state is allowed then, too.
 public protocol Device: AnyObject, Sendable {
-  /// Puts the device into the state it has at power-on. Allowed while it runs and while it is quiet.
+  /// Puts the device into the state it has at power-on. Allowed while it runs and while it is
+  /// quiet.
   func reset()
 
   /// Lets the device's own threads work, raises the interrupt its state calls for, and looks at

@@ -5,14 +5,30 @@ import JSON
 import Testing
 
 @Suite struct UsageTests {
+  /// A command, as it is typed, and what the parser says of it.
+  private struct Command {
+    let words: [String]
+    let description: JSONValue
+    var name: String { words.joined(separator: " ") }
+  }
+
   /// Every command a person may use, with its flags, as the parser itself describes them.
-  private func commands() throws -> [JSONValue] {
+  private func commands() throws -> [Command] {
     let outcome = try BuiltCommand.run(["--experimental-dump-help"])
     let dump = try JSONValue(parsing: outcome.output)
-    let all = dump["command"]?["subcommands"]?.array ?? []
-    return all.filter {
-      $0["commandName"]?.string != "help" && $0["shouldDisplay"]?.bool != false
+    return try commands(below: dump["command"] ?? [:], words: [])
+  }
+
+  /// The commands of a group; a command that is a group itself stands for its own.
+  private func commands(below group: JSONValue, words: [String]) throws -> [Command] {
+    var found: [Command] = []
+    for command in group["subcommands"]?.array ?? [] {
+      let name = try #require(command["commandName"]?.string)
+      guard name != "help", command["shouldDisplay"]?.bool != false else { continue }
+      let inner = try commands(below: command, words: words + [name])
+      found += inner.isEmpty ? [Command(words: words + [name], description: command)] : inner
     }
+    return found
   }
 
   @Test func `godwit alone shows its commands and exits with 0`() throws {
@@ -27,11 +43,11 @@ import Testing
     let commands = try commands()
     #expect(commands.count >= 6)
     for command in commands {
-      let name = try #require(command["commandName"]?.string)
-      let help = try BuiltCommand.run(["help", name]).output
+      let name = command.name
+      let help = try BuiltCommand.run(["help"] + command.words).output
       #expect(help.contains("EXAMPLE"), "\(name) shows no example")
       #expect(help.contains("--json"), "\(name) has no --json")
-      for argument in command["arguments"]?.array ?? [] {
+      for argument in command.description["arguments"]?.array ?? [] {
         let label = argument["valueName"]?.string ?? ""
         #expect(argument["abstract"]?.string?.isEmpty == false, "\(name): \(label) is unexplained")
         for spelling in argument["names"]?.array ?? [] where spelling["kind"]?.string == "long" {
@@ -47,12 +63,12 @@ import Testing
       .appendingPathComponent("../../Docs/CommandLine.md")
     let document = try String(contentsOf: url, encoding: .utf8)
     for command in try commands() {
-      let name = try #require(command["commandName"]?.string)
+      let name = command.name
       #expect(document.contains("`\(name)"), "\(name) is not in the document")
       let row = document.split(separator: "\n").last {
         $0.hasPrefix("| `\(name)`") || ($0.hasPrefix("| `send`") && $0.contains("`\(name)`"))
       }
-      for argument in command["arguments"]?.array ?? [] {
+      for argument in command.description["arguments"]?.array ?? [] {
         for spelling in argument["names"]?.array ?? [] where spelling["kind"]?.string == "long" {
           let flag = "--" + (spelling["name"]?.string ?? "")
           guard !["--json", "--help", "--version"].contains(flag) else { continue }

@@ -1,4 +1,5 @@
-// The network interface: frames both ways over a pair of sockets, and over a tap where there is one.
+// The network interface: frames both ways over a pair of sockets, and over a tap where there is
+// one.
 
 import CLinux
 import Glibc

@@ -4,8 +4,8 @@ import DirtyTracking
 import ExactnessLab
 import Glibc
 
-/// `kvm-exactness [--rounds N] [--ring-entries N] [SOURCE …]`: every source of dirty pages that the host has, with one
-/// and two vCPUs, with a still and a changing memory layout.
+/// `kvm-exactness [--rounds N] [--ring-entries N] [SOURCE …]`: every source of dirty pages that the
+/// host has, with one and two vCPUs, with a still and a changing memory layout.
 @main enum KVMExactness {
   static func main() {
     var rounds = 20

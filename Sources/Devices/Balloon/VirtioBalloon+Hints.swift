@@ -11,8 +11,8 @@ import Synchronization
 /// device: done (1)  ──▶ driver takes the pages back
 /// ```
 ///
-/// A hint holds from the moment it is told until the guest has its pages back. What the guest writes
-/// into a page that it hinted at shows in the dirty log, as any write.
+/// A hint holds from the moment it is told until the guest has its pages back. What the guest
+/// writes into a page that it hinted at shows in the dirty log, as any write.
 extension VirtioBalloon {
   /// The driver has no more to name.
   static let hintsStopped: UInt32 = 0

@@ -19,7 +19,8 @@ public final class VirtioBalloon: VirtioDevice {
     var actualPageCount: UInt32 = 0
     /// What the driver is to do about free-page hints.
     var hintCommand: UInt32 = VirtioBalloon.hintsDone
-    /// What the guest fills its free pages with; anything but zero keeps them from being given back.
+    /// What the guest fills its free pages with; anything but zero keeps them from being given
+    /// back.
     var poison: UInt32 = 0
     /// The command that the driver is hinting for; not part of what travels.
     var acceptedHintCommand: UInt32?

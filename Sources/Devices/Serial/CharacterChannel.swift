@@ -1,4 +1,5 @@
-// The host's end of a character device: bytes out without ever waiting, bytes in when there is room.
+// The host's end of a character device: bytes out without ever waiting, bytes in when there is
+// room.
 
 import Synchronization
 import Transport

@@ -19,8 +19,8 @@ struct ThreadWait: Sendable {
 
 /// A thread that calls its step whenever it was kicked or what it waits for has come.
 ///
-/// It stands still, between steps, while the machine holds it (it is created held) or while somebody
-/// has paused it, and works while neither is so. Kicks that come meanwhile are not lost.
+/// It stands still, between steps, while the machine holds it (it is created held) or while
+/// somebody has paused it, and works while neither is so. Kicks that come meanwhile are not lost.
 @safe
 final class DeviceThread: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>

@@ -2,10 +2,10 @@
 //
 // Each client has two layers. *Marks* are set by whoever writes to guest memory (devices, vCPU
 // threads of the synthetic machine), any number of threads at once, one atomic operation a word.
-// *Merged* holds what slot bitmaps brought; only the holder of the client's lock touches it, so that
-// merging and harvesting run at the speed of plain memory instead of one locked operation a word,
-// which would be twenty times slower. Whatever needs to know all that is dirty folds the marks of
-// its words into the merged layer first; a summary says where there are any.
+// *Merged* holds what slot bitmaps brought; only the holder of the client's lock touches it, so
+// that merging and harvesting run at the speed of plain memory instead of one locked operation a
+// word, which would be twenty times slower. Whatever needs to know all that is dirty folds the
+// marks of its words into the merged layer first; a summary says where there are any.
 
 internal import CDirtyBitmap
 internal import Glibc

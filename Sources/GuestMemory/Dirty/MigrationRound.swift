@@ -2,8 +2,8 @@
 
 /// What is left to send of a machine's RAM: a bitmap a block, filled from the migration client's.
 ///
-/// The first round is everything but what is excluded; each later one is what was written meanwhile.
-/// Belongs to one thread. The blocks are those that the list had at the beginning.
+/// The first round is everything but what is excluded; each later one is what was written
+/// meanwhile. Belongs to one thread. The blocks are those that the list had at the beginning.
 public struct MigrationRound {
   /// A run of pages of one block.
   public struct Run: Sendable {

@@ -64,7 +64,8 @@ extension RAMBlock {
     dirty.mark(ramRange(offset: offset, byteCount: count))
   }
 
-  /// Lends the memory's address to calls that take one, such as `preadv` straight into guest memory.
+  /// Lends the memory's address to calls that take one, such as `preadv` straight into guest
+  /// memory.
   ///
   /// Nothing is marked: after writing, `dirty.mark(ramRange(offset:byteCount:))` does.
   @unsafe

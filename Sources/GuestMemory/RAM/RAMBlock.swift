@@ -74,7 +74,10 @@ public final class RAMBlock: Sendable {
   }
 
   /// The address of its first byte in this process, valid while the block lives: for the kernel.
-  public var hostAddress: UInt { unsafe UInt(bitPattern: mapping.base) }
+  public var hostAddress: UInt {
+    // SAFETY: the address leaves as a number; nothing is read or written here.
+    unsafe UInt(bitPattern: mapping.base)
+  }
 
   /// A second descriptor of its shared memory, for mapping it elsewhere; nil for other backings.
   public func duplicateDescriptor() throws(TransportError) -> OwnedDescriptor? {

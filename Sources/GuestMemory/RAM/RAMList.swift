@@ -30,8 +30,8 @@ public final class RAMList: Sendable {
     }
   }
 
-  /// Makes a block of memory that reads as zeros (or as its file) and takes none of the host's until
-  /// it is touched.
+  /// Makes a block of memory that reads as zeros (or as its file) and takes none of the host's
+  /// until it is touched.
   ///
   /// - Parameters:
   ///   - name: 1 to 255 bytes of UTF-8 without NUL, not used by another block: it goes on the wire.

@@ -39,8 +39,8 @@ public final class AddressSpace: Sendable {
 
   /// Changes the tree; the new picture is in force, and the listeners know it, when this returns.
   ///
-  /// A transaction inside another (on the same thread) is a part of it. Where `body` throws, what it
-  /// had changed before stays changed.
+  /// A transaction inside another (on the same thread) is a part of it. Where `body` throws, what
+  /// it had changed before stays changed.
   /// - Throws: what `body` throws, or else the first failure of a listener. The new picture is in
   ///   force all the same; a machine whose listener failed should not run on.
   public func transaction<R>(
@@ -158,8 +158,8 @@ public final class AddressSpace: Sendable {
 
   /// Renders, publishes and tells; the first failure of a listener.
   ///
-  /// The new picture is in force before the listeners are told: a vCPU that leaves the guest because
-  /// its slot just went finds the new layout.
+  /// The new picture is in force before the listeners are told: a vCPU that leaves the guest
+  /// because its slot just went finds the new layout.
   private func commit(_ following: Following) -> GuestMemoryError? {
     let old = view
     let new = FlatView(root: root, logClients: following.logClients)

@@ -1,10 +1,10 @@
 // One current value that is replaced as a whole, for readers that must never wait.
 //
 // A mutex around a reference would stop a vCPU for as long as another reader that was preempted
-// inside it. Here a reader announces itself in a counter, takes its reference and leaves; the writer
-// publishes the new value and lets the old one go only after every reader that may have seen it has
-// its reference. There are two counters, used in turns, so that new readers cannot keep the writer
-// waiting; readers are inside for some nanoseconds, so it waits about as long.
+// inside it. Here a reader announces itself in a counter, takes its reference and leaves; the
+// writer publishes the new value and lets the old one go only after every reader that may have seen
+// it has its reference. There are two counters, used in turns, so that new readers cannot keep the
+// writer waiting; readers are inside for some nanoseconds, so it waits about as long.
 
 internal import Glibc
 internal import Synchronization
