@@ -63,6 +63,10 @@ struct VMRunCommand: GodwitCommand {
     let server = try MachineMonitor.server(for: machine)
     defer { server.stop() }
     if let path = self.machine.qmp { _ = try server.listen(at: .unix(path: path)) }
+    _ = machine.observe { [weak machine] event in
+      // An observer may not ask the machine while it is told.
+      if event == .stopped { Task { if let trouble = machine?.trouble { console.note(trouble) } } }
+    }
     try machine.launch()
     let end = await withTaskCancellationHandler {
       await machine.ended()

@@ -196,9 +196,9 @@ struct MachineTests {
 
   @Test(.enabled(if: TestMachine.hasKVM, "needs /dev/kvm"), .timeLimit(.minutes(1)))
   func `a triple fault resets the machine, or ends it where that is asked`() throws {
-    // An interrupt without a table to look it up in.
+    // An instruction that is none, without a table to look its exception up in.
     let path = NSTemporaryDirectory() + "fault-\(UUID().uuidString)"
-    try Data([0xCC]).write(to: URL(fileURLWithPath: path))
+    try Data([0x0F, 0x0B]).write(to: URL(fileURLWithPath: path))
     defer { try? FileManager.default.removeItem(atPath: path) }
     let test = try TestMachine(.flat(path: path, address: 0x20_0000)) { $0.endsOnReset = true }
     try test.machine.launch()
