@@ -37,6 +37,10 @@ struct QEMUCommandLine: Sendable, Equatable {
     arguments = command.dropFirst().map {
       Self.replacing("{index}", in: $0, with: "\(additions.index)")
     }
+    guard !isGodwit else {
+      try completeForGodwit(additions)
+      return
+    }
     try refuseContradictions(memoryIsShared: additions.memoryImage != nil)
     arguments += machineArguments(additions)
     if value(of: ["-m", "--m"]) == nil {
@@ -60,7 +64,32 @@ struct QEMUCommandLine: Sendable, Equatable {
   }
 
   /// Whether the person asked for a machine that does not run on its own (`-S`).
-  var staysPaused: Bool { arguments.contains("-S") || arguments.contains("--S") }
+  var staysPaused: Bool {
+    isGodwit
+      ? arguments.contains("--paused") : arguments.contains("-S") || arguments.contains("--S")
+  }
+
+  /// Whether it is no QEMU but a machine of Godwit's own: `godwit vm run …`.
+  private var isGodwit: Bool { arguments.starts(with: ["vm", "run"]) }
+
+  /// Adds to a `godwit vm run` what a restore into it needs.
+  private mutating func completeForGodwit(_ additions: Additions) throws(MoveError) {
+    for option in ["--incoming", "--qmp"] where has(option) {
+      throw MoveError(
+        .refused,
+        "Leave \(option) out of the machine's arguments: godwit start adds what the restore needs.")
+    }
+    guard additions.memoryImage == nil else {
+      throw MoveError(
+        .refused, "Machines of Godwit's own cannot share a memory image: leave --share out.")
+    }
+    if !has("--memory") { arguments += ["--memory", "\(additions.memoryBytes >> 20)M"] }
+    arguments += ["--incoming", "defer", "--qmp", additions.qmpPath]
+  }
+
+  private func has(_ option: String) -> Bool {
+    arguments.contains { $0 == option || $0.hasPrefix(option + "=") }
+  }
 
   private func refuseContradictions(memoryIsShared: Bool) throws(MoveError) {
     for option in ["-incoming", "--incoming", "-daemonize", "--daemonize", "-loadvm"]

@@ -171,13 +171,12 @@ final class PostcopyArrival: Sendable {
     }
   }
 
-  /// What came of the loading where the link broke: whether the machine goes on.
-  ///
-  /// One that was not committed to is given up for good, so that its source can go on.
-  func settleBroken() -> Bool {
-    if advance(from: .loading, to: .failed) { return false }
-    return wait { $0 != .loading && $0 != .committed } != .failed
-  }
+  /// Gives up a machine that was not committed to, so that its source can go on; says whether this
+  /// call did so.
+  func giveUp() -> Bool { advance(from: .loading, to: .failed) }
+
+  /// Whether a machine that was committed to goes on without its link.
+  func goesOn() -> Bool { wait { $0 != .loading && $0 != .committed } != .failed }
 
   /// Waits until the machine runs, all of its pages having come; throws why it does not.
   func waitUntilRunning() throws {

@@ -254,8 +254,10 @@ struct Reception: StreamVisitor {
   /// Whether the machine goes on although this link cannot: it runs and waits for another.
   mutating func outlivesLink() -> Bool {
     guard let postcopy, machine.wasSwitched, machine.phase != .sealing else { return false }
+    // What is given up for good is told to the source, if that still hears anything.
+    if postcopy.giveUp() { return false }
     postcopy.unlink()
-    guard postcopy.settleBroken() else { return false }
+    guard postcopy.goesOn() else { return false }
     return machine.linkLost()
   }
 

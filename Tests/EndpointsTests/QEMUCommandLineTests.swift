@@ -46,6 +46,30 @@ import Testing
     #expect(text.contains("-machine memory-backend=pc.ram"))
   }
 
+  @Test func `a machine of Godwit's own gets its memory, incoming and a monitor`() throws {
+    let line = try QEMUCommandLine(
+      ["/bin/godwit", "vm", "run", "--cpus", "2"], adding: Self.additions())
+    #expect(line.executable == "/bin/godwit")
+    #expect(
+      line.arguments == [
+        "vm", "run", "--cpus", "2", "--memory", "64M", "--incoming", "defer", "--qmp",
+        "/run/a,b/qmp",
+      ])
+    #expect(!line.staysPaused)
+    let paused = try QEMUCommandLine(
+      ["godwit", "vm", "run", "--memory=64M", "--paused"], adding: Self.additions())
+    #expect(paused.staysPaused)
+    #expect(!paused.arguments.contains("--memory"))
+    for words in [["--incoming", "defer"], ["--qmp=x"]] {
+      #expect(throws: MoveError.self) {
+        try QEMUCommandLine(["godwit", "vm", "run"] + words, adding: Self.additions())
+      }
+    }
+    #expect(throws: MoveError.self) {
+      try QEMUCommandLine(["godwit", "vm", "run"], adding: Self.additions(image: "/c/ram"))
+    }
+  }
+
   @Test(arguments: [["-incoming", "defer"], ["-daemonize"]])
   func `what start does itself is refused`(arguments: [String]) {
     #expect(throws: MoveError.self) {

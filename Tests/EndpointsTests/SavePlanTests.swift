@@ -20,6 +20,21 @@ import Testing
     SaveRequest(qmp: "vm.sock", name: "n", mode: mode, then: then, ignoresDisks: ignoresDisks)
   }
 
+  @Test func `a machine of Godwit's own is paused for its copy, which is said`() throws {
+    var facts = Self.facts(kvm: true, snapshot: false)
+    facts.isGodwit = true
+    let plan = try SavePlan(for: Self.request(), of: facts)
+    #expect(plan.mode == .paused)
+    #expect(plan.note?.contains("stands still") == true)
+    #expect(try SavePlan(for: Self.request(.paused), of: facts).note == nil)
+    for mode in [SaveMode.live, .precopy] {
+      let error = #expect(throws: MoveError.self) {
+        try SavePlan(for: Self.request(mode), of: facts)
+      }
+      #expect(error?.description.contains("--paused") == true)
+    }
+  }
+
   @Test func `a sound QEMU is saved by precopy without a word`() throws {
     let plan = try SavePlan(for: Self.request(), of: Self.facts())
     #expect(plan.mode == .precopy)

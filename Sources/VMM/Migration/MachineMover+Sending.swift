@@ -13,7 +13,7 @@ extension MachineMover {
     guard !resumes else {
       throw .refused("nothing can be resumed: this machine never runs before all of it was sent")
     }
-    enter(.setup) { state in
+    let begins = enter(.setup, if: { $0.account.status.isTerminal }) { state in
       state.account = MigrationAccount(.setup)
       state.began = .now
       state.stopped = nil
@@ -21,20 +21,15 @@ extension MachineMover {
       state.isCancelled = false
       state.settings = settings
     }
+    guard begins else { throw .refused("a migration of this machine is under way") }
     try start("migration") { [self] in sendWhole(to: peer, settings) }
   }
 
   func cancel() throws(MachineError) {
-    let (isSending, sender) = update { state -> (Bool, SourceEngine?) in
-      guard !state.account.isIncoming, !state.account.status.isTerminal else {
-        return (false, nil)
-      }
-      state.isCancelled = true
-      return (true, state.sender)
-    }
-    guard isSending else { return }
-    enter(.cancelling)
-    sender?.cancel()
+    let isSending = enter(
+      .cancelling, if: { !$0.account.isIncoming && !$0.account.status.isTerminal }
+    ) { $0.isCancelled = true }
+    if isSending { update { $0.sender }?.cancel() }
   }
 
   /// A migration's own thread, from the connection to its end.
@@ -54,8 +49,9 @@ extension MachineMover {
     let before = try freeze()
     do {
       let engine = try makeEngine(channel, peer, settings, sentAs: before)
-      try checkNotCancelled()
-      enter(.active) { $0.sender = engine }
+      guard enter(.active, if: { !$0.isCancelled }, { $0.sender = engine }) else {
+        throw MigrationError.cancelled(destination: .notStarted)
+      }
       tellPass(1)
       _ = try engine.run()
       try channel.requireCommandSuccess()
@@ -109,16 +105,13 @@ extension MachineMover {
       plan: .precopy(returnPath: settings.has("return-path")), options: options)
   }
 
-  private func checkNotCancelled() throws(MigrationError) {
-    guard update({ $0.isCancelled }) else { return }
-    throw .cancelled(destination: .notStarted)
-  }
-
   /// Tells how a migration failed, the machine being in its state again.
   private func conclude(_ error: any Error) {
     let isCancelled = update { $0.isCancelled }
+    let wasHandedOver =
+      (error as? MigrationError).map { $0.destinationRunState != .notStarted } ?? false
     enter(isCancelled ? .cancelled : .failed) { state in
-      if !isCancelled { state.account.failure = "\(error)" }
+      if !isCancelled || wasHandedOver { state.account.failure = "\(error)" }
     }
   }
 }

@@ -88,8 +88,27 @@ final class MachineMover: MachineMigration {
   }
 
   /// Goes over to a state and tells everyone.
+  ///
+  /// - Parameters:
+  ///   - status: the new state.
+  ///   - change: what else changes with it.
   func enter(_ status: QMP.MigrationStatus, _ change: (inout State) -> Void = { _ in }) {
-    let observers = state.withLock { state in
+    _ = enter(status, if: { _ in true }, change)
+  }
+
+  /// Goes over to a state and tells everyone, where that is allowed.
+  ///
+  /// - Parameters:
+  ///   - status: the new state.
+  ///   - isAllowed: looked at under the lock; nothing happens where it says no.
+  ///   - change: what else changes with it.
+  /// - Returns: whether it was allowed.
+  func enter(
+    _ status: QMP.MigrationStatus, if isAllowed: (State) -> Bool,
+    _ change: (inout State) -> Void
+  ) -> Bool {
+    let observers = state.withLock { state -> [@Sendable (MigrationEvent) -> Void]? in
+      guard isAllowed(state) else { return nil }
       change(&state)
       state.account.status = status
       if status.isTerminal, let began = state.began {
@@ -97,7 +116,8 @@ final class MachineMover: MachineMigration {
       }
       return state.observers
     }
-    for observer in observers { observer(.status(status)) }
+    for observer in observers ?? [] { observer(.status(status)) }
+    return observers != nil
   }
 
   /// Tells everyone that memory is gone through.

@@ -13,7 +13,7 @@ struct StartCommand: GodwitCommand {
       What follows -- is the QEMU to start, with the arguments of the saved machine; Godwit adds \
       -incoming, a QMP socket and whatever else is needed, and prints each one's process and \
       socket. {index} in an argument becomes the machine's number, from 0. The QEMUs run on when \
-      Godwit has ended.
+      Godwit has ended. A machine of Godwit's own is started by `godwit vm run` in the same place.
 
       With --share the clones share one image of the memory until they write to it.
 
@@ -21,6 +21,7 @@ struct StartCommand: GodwitCommand {
         godwit start web -- qemu-system-x86_64 -machine pc -m 4096
         godwit start web --count 8 --share -- qemu-system-x86_64 -machine pc -m 4096
         godwit start web --count 2 -- qemu-system-x86_64 … -serial file:web-{index}.log
+        godwit start own --count 2 -- godwit vm run --serial file:own-{index}.log
       """)
 
   static let cancelsInOrder = true
