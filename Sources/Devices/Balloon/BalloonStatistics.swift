@@ -33,7 +33,8 @@ public struct BalloonStatistics: Equatable, Sendable {
   /// The numbers that the guest gave; what it does not know is missing.
   public var values: [Kind: UInt64] = [:]
 
-  init() {}
+  /// A report that says nothing.
+  public init() {}
 
   /// Reads a report: a tag of two bytes and a number of eight, as often as it likes.
   init(report bytes: [UInt8]) {

@@ -171,6 +171,9 @@ public final class VirtioBalloon: VirtioDevice {
     thread.kick()
   }
 
+  /// How often the guest is asked for a report; nil for not at all.
+  public var pollInterval: Duration? { control.withLock(\.pollInterval) }
+
   /// Says whether memory may be given back to the host; while pages still arrive from elsewhere,
   /// it must not.
   public func allowDiscarding(_ isAllowed: Bool) {

@@ -70,6 +70,9 @@ public protocol MachineControl: AnyObject, Sendable {
   /// Asks the guest to shrink or grow to so many bytes.
   func setBalloon(targetByteCount: UInt64) throws(MachineError)
 
+  /// Has the guest asked for its memory's statistics at that interval; nil asks no more.
+  func pollBalloonStatistics(every interval: Duration?)
+
   /// How the machine finds out which pages its guest writes.
   var dirtyTracking: DirtyTrackingFacts { get }
 

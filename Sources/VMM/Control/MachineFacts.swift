@@ -1,5 +1,6 @@
 // What a machine is, for those who ask: plain values.
 
+public import Devices
 public import GuestMemory
 
 /// What a machine was made with.
@@ -221,6 +222,13 @@ public struct BlockDeviceFacts: Sendable, Equatable {
 public struct BalloonFacts: Sendable, Equatable {
   /// Bytes of memory that the guest has at present: all of it but what is in the balloon.
   public var actualByteCount: UInt64
+
+  /// What the guest said of its memory last; nil where it has not been asked, or not answered.
+  public var statistics: BalloonStatistics?
+  /// How old ``statistics`` are.
+  public var age: Duration = .zero
+  /// How often the guest is asked; nil for not at all.
+  public var pollInterval: Duration?
 
   /// A balloon.
   public init(actualByteCount: UInt64) {

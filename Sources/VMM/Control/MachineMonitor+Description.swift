@@ -30,9 +30,17 @@ extension MachineMonitor {
       handler: queryCurrentMachine),
     QMPServedCommand(
       "qom-get",
-      "A property of an object: `type` of `/machine`, `mem-path` of a RAM block in `/objects`.",
+      "A property of an object: `type` of `/machine`, `mem-path` of a RAM block in `/objects`, "
+        + "`guest-stats` of `/machine/peripheral/balloon0`.",
       arguments: [.required("path", .string), .required("property", .string)], returns: .any,
       handler: qomGet),
+    QMPServedCommand(
+      "qom-set",
+      "Sets `guest-stats-polling-interval` of `/machine/peripheral/balloon0`, in seconds: how "
+        + "often the guest is asked for what `guest-stats` tells; 0 for not at all.",
+      arguments: [
+        .required("path", .string), .required("property", .string), .required("value", .any),
+      ], handler: setBalloonProperty),
     QMPServedCommand(
       "query-cpus-fast", "The vCPUs and the host's threads that run them.",
       returns: .list(.object(processorInfo)), handler: queryProcessors),
@@ -105,6 +113,7 @@ extension MachineMonitor {
   ) throws(QMPRefusal) -> JSONValue {
     let path = try call.string("path"), property = try call.string("property")
     let type = monitor.machine.facts.machineType + "-machine"
+    if path == balloonPath { return try balloonProperty(property, of: monitor) }
     if path == "/machine" {
       guard property == "type" else {
         throw QMPRefusal("Property '\(type).\(property)' not found")

@@ -9,6 +9,9 @@ public enum GuestRequest: Sendable, Equatable {
   case shutdown
   /// The guest's kernel gave up.
   case panic
+  /// The guest's balloon holds more or less now: what the guest has left, in bytes. Nothing is
+  /// asked for; it is told, by a thread that may wait.
+  case balloonChanged(actualByteCount: UInt64)
   /// A processor cannot go on; the sentence says why.
   case internalError(String)
 }

@@ -12,8 +12,16 @@ final class GuestRequests: Sendable {
   private let state = Monitor(State())
 
   /// Has the machine's own thread carry a guest's request out; from any thread.
+  ///
+  /// Of several sizes of the balloon in a row only the last is kept, so that a guest that changes
+  /// nothing else cannot fill the queue.
   func post(_ request: GuestRequest) {
-    state.update { $0.queue.append(request) }
+    state.update { state in
+      if case .balloonChanged = request, case .balloonChanged = state.queue.last {
+        state.queue.removeLast()
+      }
+      state.queue.append(request)
+    }
   }
 
   /// Waits for the next request of the guest; nil once the machine has ended.

@@ -132,6 +132,8 @@ extension Machine {
     case .panic:
       life.tell(.guestPanicked)
       try? life.apply(.guestPanic)
+    case .balloonChanged(let actualByteCount):
+      life.tell(.balloonChanged(actualByteCount: actualByteCount))
     case .internalError(let sentence):
       life.note(sentence)
       try? life.apply(.internalError)

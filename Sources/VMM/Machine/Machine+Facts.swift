@@ -99,12 +99,23 @@ extension Machine: MachineControl {
 
   /// The balloon.
   public var balloon: BalloonFacts? {
-    BalloonFacts(actualByteCount: parts.balloon.actualByteCount)
+    var facts = BalloonFacts(actualByteCount: parts.balloon.actualByteCount)
+    if let (statistics, age) = parts.balloon.statistics {
+      facts.statistics = statistics
+      facts.age = age
+    }
+    facts.pollInterval = parts.balloon.pollInterval
+    return facts
   }
 
   /// Asks the guest to shrink or grow.
   public func setBalloon(targetByteCount: UInt64) throws(MachineError) {
     parts.balloon.setTarget(byteCount: targetByteCount)
+  }
+
+  /// Has the guest asked for statistics.
+  public func pollBalloonStatistics(every interval: Duration?) {
+    parts.balloon.pollStatistics(every: interval)
   }
 }
 

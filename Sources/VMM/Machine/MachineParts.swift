@@ -61,6 +61,8 @@ final class MachineParts: Sendable {
       let virtioDevices = try VirtioDevices(configuration, memory: memory, line: line)
       virtio = virtioDevices.all
       balloon = virtioDevices.balloon
+      // On a vCPU's thread, which must not wait for those who are told.
+      balloon.onChange { post(.balloonChanged(actualByteCount: $0)) }
       disks = virtioDevices.disks
       devices = [serial, clock, power, resetControl] + virtio.map { $0 as any Device }
     } catch {

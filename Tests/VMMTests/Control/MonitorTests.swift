@@ -1,5 +1,6 @@
 // What each command answers for a machine that is known throughout.
 
+import Devices
 import Foundation
 import JSON
 import QMP
@@ -95,6 +96,38 @@ import Transport
     served.machine.change(to: .internalError)
     #expect(
       try await served.refusal("cont") == "Resetting the Virtual Machine is required")
+  }
+
+  @Test func `a guest is asked for its statistics, and what it said is told`() async throws {
+    let served = try await Served()
+    let balloon: JSONValue = "/machine/peripheral/balloon0"
+    let statistics: JSONValue = ["path": balloon, "property": "guest-stats"]
+    let interval: JSONValue = ["path": balloon, "property": "guest-stats-polling-interval"]
+    // Nothing was ever asked: the numbers are QEMU's for unknown ones.
+    let unknown = try await served.run("qom-get", statistics)
+    #expect(unknown["last-update"] == 0)
+    #expect(unknown["stats"]?["stat-free-memory"]?.uint64 == .max)
+    #expect(try await served.run("qom-get", interval) == 0)
+    try await served.run(
+      "qom-set",
+      ["path": balloon, "property": "guest-stats-polling-interval", "value": 3])
+    #expect(served.machine.state.withLock { $0.pollInterval } == .seconds(3))
+    #expect(try await served.run("qom-get", interval) == 3)
+    var report = BalloonStatistics()
+    report.values = [.freeMemory: 4096, .totalMemory: 1 << 60]
+    served.machine.state.withLock { $0.statistics = report }
+    let known = try await served.run("qom-get", statistics)
+    #expect(known["stats"]?["stat-free-memory"] == 4096)
+    #expect(known["stats"]?["stat-total-memory"]?.uint64 == 1 << 60)
+    #expect(known["stats"]?["stat-swap-in"]?.uint64 == .max)
+    #expect(try #require(known["last-update"]?.int64) > 1_700_000_000)
+    for (property, value) in [("guest-stats-polling-interval", -1), ("size", 1)] {
+      await #expect(throws: QMPError.self) {
+        try await served.client.execute(
+          "qom-set",
+          ["path": balloon, "property": .string(property), "value": JSONValue(value)])
+      }
+    }
   }
 
   @Test func `the balloon is asked for, and missed where there is none`() async throws {

@@ -1,5 +1,6 @@
 // A machine that is nothing but what the control plane asks of it, for tests.
 
+import Devices
 import GuestMemory
 import QMP
 import Synchronization
@@ -15,6 +16,8 @@ final class ScriptedMachine: MachineControl {
     var run = VMM.RunState.running
     var observers: [@Sendable (MachineEvent) -> Void] = []
     var balloon: UInt64? = 1 << 20
+    var pollInterval: Duration?
+    var statistics: BalloonStatistics?
     var source = "bitmap"
     var end: MachineEvent.ShutdownReason?
     /// Added to what memory holds: the guest's writing.
@@ -148,12 +151,23 @@ final class ScriptedMachine: MachineControl {
   ]
 
   var balloon: BalloonFacts? {
-    state.withLock { $0.balloon }.map { BalloonFacts(actualByteCount: $0) }
+    state.withLock { state in
+      guard let actual = state.balloon else { return nil }
+      var facts = BalloonFacts(actualByteCount: actual)
+      facts.pollInterval = state.pollInterval
+      facts.statistics = state.statistics
+      facts.age = .seconds(2)
+      return facts
+    }
   }
 
   func setBalloon(targetByteCount: UInt64) throws(MachineError) {
     state.withLock { $0.balloon = targetByteCount }
     tell(.balloonChanged(actualByteCount: targetByteCount))
+  }
+
+  func pollBalloonStatistics(every interval: Duration?) {
+    state.withLock { $0.pollInterval = interval }
   }
 
   var dirtyTracking: DirtyTrackingFacts {
