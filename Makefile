@@ -5,10 +5,10 @@ PREFIX ?= /usr/local
 RUNS ?= 1000000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build bench fuzz lint format install clean
+.PHONY: help demo test test-kvm build bench fuzz lint format install clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Save, clone and restore a running guest on this machine, from nothing
 	@scripts/install-dependencies run
@@ -17,6 +17,10 @@ demo: ## Save, clone and restore a running guest on this machine, from nothing
 test: ## Run every test, the ones against real QEMUs included
 	@scripts/install-dependencies test
 	$(SWIFT) test
+
+test-kvm: ## Boot a stock Linux in Godwit's own machine, on this host's KVM or in a lab
+	@scripts/install-dependencies kvm
+	@scripts/test-kvm
 
 build: ## Build the release executable
 	@scripts/install-dependencies build

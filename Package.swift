@@ -154,6 +154,9 @@ let package = Package(
     .target(
       name: "QEMULab", dependencies: ["DemoGuest", "QMP", "JSON"], path: "Tests/QEMULab",
       swiftSettings: testing),
+    .executableTarget(
+      name: "kvm-lab", dependencies: ["QEMULab", "JSON", argumentParser], path: "Tests/KVMLab",
+      swiftSettings: testing),
     .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: testing),
     .target(
       name: "WireLab", dependencies: ["Wire"], path: "Tests/WireLab", swiftSettings: strict),
