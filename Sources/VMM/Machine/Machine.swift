@@ -27,6 +27,7 @@ public final class Machine: Sendable {
   /// - Throws: ``MachineError`` with a sentence about what this host lacks or what was asked wrong.
   public init(_ configuration: MachineConfiguration) throws(MachineError) {
     try configuration.check()
+    try configuration.checkMemory()
     self.configuration = configuration
     let requests = GuestRequests()
     let hardware = try Hardware(configuration, requests: requests)
