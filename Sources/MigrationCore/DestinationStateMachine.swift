@@ -232,7 +232,8 @@ public struct DestinationStateMachine: Sendable {
     case .postcopyListen, .postcopyRun, .ramDiscard, .packaged:
       throw refuse(
         "the source switched over to postcopy, but what receives it here keeps the machine and "
-          + "does not run it; do not give migrate-start-postcopy, or turn postcopy-ram off")
+          + "does not run it before it is whole; do not give migrate-start-postcopy, or turn "
+          + "postcopy-ram off (a waiting machine that could run needs it on as well)")
     case .postcopyResume, .receiveBitmap:
       throw refuse(
         "the source wants to recover an interrupted postcopy, but nothing here was interrupted; "
