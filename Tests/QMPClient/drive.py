@@ -147,6 +147,11 @@ async def inflate(driver):
     expect(actual > 0, f"balloon {actual}")
     await driver.run("balloon", value=actual)
     await driver.refused("balloon", {"value": 0}, "expects a size")
+    balloon = {"path": "/machine/peripheral/balloon0", "property": "guest-stats-polling-interval"}
+    await driver.run("qom-set", **balloon, value=3)
+    expect(await driver.run("qom-get", **balloon) == 3, "the interval is another")
+    await driver.run("qom-set", **balloon, value=0)
+    await driver.refused("qom-set", {**balloon, "value": -1}, "takes a number of seconds")
 
 
 def read_core(path):

@@ -31,8 +31,7 @@ public enum MachineError: Error, Sendable, CustomStringConvertible {
       sentence
     case .kernel(let action, let reason): "\(action): \(reason)"
     case .memory(let byteCount, let reason):
-      "cannot give the machine \(byteCount < 1 << 20 ? "\(byteCount) bytes" : "\(byteCount >> 20) MiB")"
-        + " of memory: \(reason)"
+      "cannot give the machine \(Self.size(byteCount)) of memory: \(reason)"
     case .processors(let count, let most):
       "cannot give the machine \(count) processors: this host allows 1 to \(most)"
     case .boot(let path, let reason): "cannot boot '\(path)': \(reason)"
@@ -41,5 +40,9 @@ public enum MachineError: Error, Sendable, CustomStringConvertible {
         + "\((needed + (1 << 20) - 1) / (1 << 20)) MiB; give the machine more memory"
     case .runState(let violation): violation.description
     }
+  }
+
+  private static func size(_ byteCount: UInt64) -> String {
+    byteCount < 1 << 20 ? "\(byteCount) bytes" : "\(byteCount >> 20) MiB"
   }
 }

@@ -71,7 +71,8 @@ import Testing
     #expect(
       try await refusal(["calc-time": 1, "mode": "dirty-ring"])
         == "dirty ring is disabled, use sample-pages method or remeasure later.")
-    try await served.run("calc-dirty-rate", ["calc-time": 1])
+    // Long enough for a busy host to ask again meanwhile.
+    try await served.run("calc-dirty-rate", ["calc-time": 20])
     #expect(
       try await refusal(["calc-time": 1]) == "the dirty rate is already being measured.")
   }
