@@ -14,9 +14,16 @@ enum MemoryRun {
     case noReports
   }
 
-  /// Runs the demonstration's guest for three seconds; MiB resident in all mappings but the
-  /// guest's memory.
-  static func mebibytes() throws -> Double {
+  /// What is resident in all mappings but the guest's memory, in MiB.
+  struct Usage {
+    /// All of it, libraries that other processes share included.
+    var all = 0.0
+    /// What this machine alone takes: neither code nor data of a file.
+    var anonymous = 0.0
+  }
+
+  /// Runs the demonstration's guest for three seconds and looks.
+  static func usage() throws -> Usage {
     let own = URL(fileURLWithPath: CommandLine.arguments[0]).resolvingSymlinksInPath()
     let godwit = own.deletingLastPathComponent().appendingPathComponent("godwit")
     guard FileManager.default.isExecutableFile(atPath: godwit.path) else {
@@ -35,24 +42,28 @@ enum MemoryRun {
       process.waitUntilExit()
     }
     Thread.sleep(forTimeInterval: 3)
-    return Double(try resident(of: process.processIdentifier)) / 1024
+    return try resident(of: process.processIdentifier)
   }
 
-  /// KiB resident in all mappings but those as large as the guest's memory.
-  private static func resident(of process: Int32) throws -> Int {
-    let text = try String(contentsOfFile: "/proc/\(process)/smaps", encoding: .utf8)
-    var sum = 0
+  /// Adds up all mappings but those as large as the guest's memory.
+  private static func resident(of process: Int32) throws -> Usage {
+    // Files of /proc have no size, so they are read until they end.
+    let handle = try FileHandle(
+      forReadingFrom: URL(fileURLWithPath: "/proc/\(process)/smaps"))
+    let text = String(decoding: try handle.readToEnd() ?? Data(), as: UTF8.self)
+    var usage = Usage()
     var isGuest = false
     for line in text.split(separator: "\n") {
       let words = line.split(separator: " ", omittingEmptySubsequences: true)
-      guard let first = words.first else { continue }
-      if first == "Size:" {
-        isGuest = (Int(words[1]) ?? 0) * 1024 >= guestBytes
-      } else if first == "Rss:", !isGuest {
-        sum += Int(words[1]) ?? 0
+      guard words.count >= 2, let count = Double(words[1]) else { continue }
+      switch words[0] {
+      case "Size:": isGuest = count * 1024 >= Double(guestBytes)
+      case "Rss:" where !isGuest: usage.all += count / 1024
+      case "Anonymous:" where !isGuest: usage.anonymous += count / 1024
+      default: break
       }
     }
-    guard sum > 0 else { throw Failure.noReports }
-    return sum
+    guard usage.all > 0 else { throw Failure.noReports }
+    return usage
   }
 }
