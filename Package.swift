@@ -143,7 +143,8 @@ let package = Package(
     // What starting a machine costs, in time and memory (`swift run -c release machine-bench`).
     .executableTarget(
       name: "machine-bench",
-      dependencies: ["VMM", "Devices", "DirtyTracking", "DemoGuest", "godwit"], path: "Benchmarks/MachineBench",
+      dependencies: ["VMM", "Devices", "DirtyTracking", "DemoGuest", "godwit"],
+      path: "Benchmarks/MachineBench",
       swiftSettings: strict),
 
     // Dirty bitmaps measured against memcpy (`swift run -c release memory-bench`).
