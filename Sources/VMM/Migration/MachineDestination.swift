@@ -25,6 +25,8 @@ final class MachineDestination: PostcopyEndpoint {
   private let memory = Mutex(Memory())
   private let loaded: Mutex<RunState?> = Mutex(nil)
   private let start: @Sendable () throws -> Void
+  /// Says whether the balloon may give the guest's memory back to the host.
+  private let allowDiscarding: @Sendable (Bool) -> Void
 
   /// What the machine was doing before it left; nil where it did not say.
   var runState: RunState? { loaded.withLock { $0 } }
@@ -32,8 +34,13 @@ final class MachineDestination: PostcopyEndpoint {
   /// - Parameters:
   ///   - ram: the memory of the machine that waits.
   ///   - state: its processors and devices.
+  ///   - allowDiscarding: says whether the balloon may give memory back to the host.
   ///   - start: lets it run where it does so before its memory is there.
-  init(_ ram: RAMList, _ state: MachineState, start: @escaping @Sendable () throws -> Void) {
+  init(
+    _ ram: RAMList, _ state: MachineState, allowDiscarding: @escaping @Sendable (Bool) -> Void,
+    start: @escaping @Sendable () throws -> Void
+  ) {
+    self.allowDiscarding = allowDiscarding
     self.ram = ram
     self.state = state
     self.start = start
@@ -111,6 +118,9 @@ final class MachineDestination: PostcopyEndpoint {
   }
 
   func beginServing(_ asking: @escaping @Sendable (RAMPageAddress) -> Bool) throws {
+    // A page that is given back is missing again, and the source sends each page once: the guest
+    // would wait for it for ever.
+    allowDiscarding(false)
     try missing().begin(asking)
   }
 
@@ -127,7 +137,10 @@ final class MachineDestination: PostcopyEndpoint {
 
   func run() throws { try start() }
 
-  func endServing() { memory.withLock { $0.missing }?.end() }
+  func endServing() {
+    memory.withLock { $0.missing }?.end()
+    allowDiscarding(true)
+  }
 
   private func missing() throws(MachineError) -> MissingPages {
     guard let missing = memory.withLock({ $0.missing }) else {

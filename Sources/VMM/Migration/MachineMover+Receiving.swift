@@ -1,5 +1,6 @@
 // Receiving a machine: a listener or an open stream, then the engine, then it runs unless paused.
 
+import Devices
 import MigrationCore
 import MigrationEngine
 import QMP
@@ -44,7 +45,10 @@ extension MachineMover {
   }
 
   private func receiveWhole(over channel: ByteChannel) throws {
-    let destination = MachineDestination(parts.ram, machineState) { [life] in
+    let destination = MachineDestination(
+      parts.ram, machineState,
+      allowDiscarding: { [balloon = parts.balloon] in balloon.allowDiscarding($0) }
+    ) { [life] in
       try life.apply(.incomingDone(runs: life.startsAfterIncoming))
     }
     var options = DestinationOptions()

@@ -1,0 +1,47 @@
+// A balloon in a machine that runs before its memory is there.
+
+import Devices
+import GuestMemory
+import Synchronization
+import Testing
+import VMState
+import Wire
+
+@testable import VMM
+
+@Suite struct `A balloon while pages arrive` {
+  /// Processors that are never run.
+  private final class Stand: AcceleratorState {
+    let kind = AcceleratorKind.kvm
+    let processorCount = 1
+    let threadIdentifiers: [Int32] = []
+    let vmstateSections: [any VMStateSection] = []
+
+    func resume() {}
+    func pause() {}
+    func reset(to start: ProcessorStart) throws(MachineError) {}
+    func end() {}
+  }
+
+  @Test(.enabled(if: MissingPages.isOffered, "this user may not have a userfaultfd"))
+  func `gives nothing back until all of them are there`() throws {
+    let parts = try MachineParts(
+      MachineConfiguration(memoryByteCount: 8 << 20), line: { _ in InterruptLine { _ in } },
+      post: { _ in })
+    let said = Mutex<[Bool]>([])
+    let destination = MachineDestination(
+      parts.ram, MachineState(of: parts, Stand()),
+      allowDiscarding: { isAllowed in said.withLock { $0.append(isAllowed) } }, start: {})
+    try destination.advise(PostcopyAdvice(pageSizeSummary: 4096, targetPageSize: 4096))
+    try destination.prepare(
+      configuration: MachineSource.configuration,
+      blocks: parts.ram.blocks.filter(\.isMigratable).map {
+        RAMBlockDescription(name: $0.name, usedLength: UInt64($0.byteCount))
+      })
+    #expect(said.withLock { $0 }.isEmpty)
+    try destination.beginServing { _ in true }
+    #expect(said.withLock { $0 } == [false])
+    destination.endServing()
+    #expect(said.withLock { $0 } == [false, true])
+  }
+}
