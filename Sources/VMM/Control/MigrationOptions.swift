@@ -20,9 +20,6 @@ public struct MigrationOptions: Sendable, Equatable {
   /// The most bytes that are sent in a second; nil where there is no limit.
   public var bytesPerSecond: UInt64? { limit("max-bandwidth") }
 
-  /// The same for the time after the switch to postcopy.
-  public var postcopyBytesPerSecond: UInt64? { limit("max-postcopy-bandwidth") }
-
   /// The longest time that the machine may stand still, as far as that can be planned.
   public var downtimeLimit: Duration {
     .milliseconds(self["downtime-limit"].int ?? 300)
