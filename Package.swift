@@ -91,8 +91,11 @@ let package = Package(
     // Pages, manifests, catalogue.
     .target(
       name: "CheckpointStore",
-      dependencies: ["CLinux", "CPageHash", "COpenSSL", "CZstd", "CLZ4", "CZlib", grdb],
+      dependencies: ["PageHash", "CLinux", "CZstd", "CLZ4", "CZlib", grdb],
       swiftSettings: strict),
+
+    // What a page is known by.
+    .target(name: "PageHash", dependencies: ["CPageHash", "COpenSSL"], swiftSettings: strict),
 
     // Control and channels.
     .target(name: "QMP", dependencies: ["JSON", "Transport"], swiftSettings: strict),
@@ -174,8 +177,9 @@ let package = Package(
       name: "StoreCrash", dependencies: ["CheckpointStore"], path: "Tests/StoreCrash",
       swiftSettings: strict),
     .testTarget(
-      name: "CheckpointStoreTests", dependencies: ["CheckpointStore", "StoreCrash"],
+      name: "CheckpointStoreTests", dependencies: ["CheckpointStore", "PageHash", "StoreCrash"],
       swiftSettings: testing),
+    .testTarget(name: "PageHashTests", dependencies: ["PageHash"], swiftSettings: testing),
     .testTarget(
       name: "MigrationCoreTests", dependencies: ["MigrationCore", "Wire"],
       swiftSettings: testing),

@@ -1,6 +1,7 @@
 // A new catalogue from the manifests, when the old one is damaged.
 
 import Glibc
+import PageHash
 
 extension Store {
   /// Makes the catalogue of a store anew from its manifests, which say all that it said.
@@ -59,7 +60,7 @@ extension Store {
       let header = try File.open(path, O_RDONLY).read(count: 4096, at: 0)
       rows.append(
         CatalogueRow(
-          info: manifest.description.info, manifestDigest: try Digester().hash(header)))
+          info: manifest.description.info, manifestDigest: try Digester.make().hash(header)))
     }
     return rows
   }

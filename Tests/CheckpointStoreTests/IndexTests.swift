@@ -1,6 +1,7 @@
 // The page table and the slots by themselves, and the small pieces that everything stands on.
 
 import Foundation
+import PageHash
 import Testing
 
 @testable import CheckpointStore
@@ -92,20 +93,6 @@ import Testing
     #expect(SessionWord.stored(reference).meaning == .stored(reference))
     #expect(SessionWord.session(7).meaning == .session(number: 7))
     #expect(SessionWord.ticket(sequence: 9, index: 63).meaning == .pending(sequence: 9, index: 63))
-  }
-
-  @Test func `two pages hashed side by side have the hashes that OpenSSL gives`() throws {
-    let digester = try Digester()
-    let pages: [UInt8] = (UInt64(0)..<7).flatMap { $0 == 3 ? zeroPage : noisePage($0) }
-    let hashes = digester.hashPages(pages.span.bytes)
-    #expect(hashes.count == 7)
-    for (index, hash) in hashes.enumerated() {
-      #expect(hash == digester.hash(Array(pages[index * 4096..<(index + 1) * 4096])))
-    }
-    // The example of FIPS 180-4.
-    #expect(
-      digester.hash(Array("abc".utf8)).hex
-        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
   }
 
   @Test(arguments: [PageCodec.Codec.lz4, .zstd])

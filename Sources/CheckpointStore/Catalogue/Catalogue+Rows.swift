@@ -2,6 +2,7 @@
 
 import Foundation
 import GRDB
+import PageHash
 
 extension Catalogue {
   /// Calls into GRDB and says in our words what went wrong.

@@ -1,6 +1,7 @@
 // The list of checkpoints: SQLite, every row with a digest, the file with a seal.
 
 import GRDB
+import PageHash
 
 /// The catalogue of a store.
 ///
@@ -32,7 +33,7 @@ final class Catalogue: Sendable {
     let queue = try connect(path)
     let head = CatalogueHead(
       storeID: storeID, tableLength: 0, serial: 1, freeCount: 0, freeDigest: .none)
-    let digest = try Digester().hash(head.canonicalBytes())
+    let digest = try Digester.make().hash(head.canonicalBytes())
     try translating(path) {
       try queue.write { database in
         try database.execute(sql: schema)
@@ -70,7 +71,7 @@ final class Catalogue: Sendable {
 
   /// The catalogue's own row.
   func head() throws(StoreError) -> CatalogueHead {
-    let digester = try Digester()
+    let digester = try Digester.make()
     return try Catalogue.translating(path) {
       try queue.read { database in
         guard let row = try Row.fetchOne(database, sql: Catalogue.selectHead),
@@ -84,7 +85,7 @@ final class Catalogue: Sendable {
 
   /// All rows, oldest first; throws at the first that is damaged.
   func rows() throws(StoreError) -> [CatalogueRow] {
-    let digester = try Digester()
+    let digester = try Digester.make()
     return try Catalogue.translating(path) {
       try queue.read { database in
         try Row.fetchAll(database, sql: Catalogue.selectCheckpoints + " ORDER BY created, id").map {
@@ -96,7 +97,7 @@ final class Catalogue: Sendable {
 
   /// The row of a name, if it is listed.
   func row(named name: String) throws(StoreError) -> CatalogueRow? {
-    let digester = try Digester()
+    let digester = try Digester.make()
     return try Catalogue.translating(path) {
       try queue.read { database in
         try Row.fetchOne(
@@ -108,7 +109,7 @@ final class Catalogue: Sendable {
 
   /// Names of rows that can be read at all, and what is wrong with the others.
   func survey() throws(StoreError) -> (rows: [CatalogueRow], damages: [Damage]) {
-    let digester = try Digester()
+    let digester = try Digester.make()
     return try Catalogue.translating(path) {
       try queue.read { database in
         var rows: [CatalogueRow] = []
@@ -143,7 +144,7 @@ final class Catalogue: Sendable {
   func commit(
     _ head: CatalogueHead, adding row: CatalogueRow? = nil, removing names: [String] = []
   ) throws(StoreError) {
-    let digester = try Digester()
+    let digester = try Digester.make()
     if let damage = try seal.check() { throw .damaged(damage) }
     if seal.isChanging {
       let found = try survey()

@@ -1,5 +1,7 @@
 // What a row of the catalogue says, and the digest that proves it was not altered.
 
+import PageHash
+
 /// A checkpoint's row: what is listed, and the manifest that it stands for.
 struct CatalogueRow: Hashable, Sendable {
   var info: CheckpointInfo

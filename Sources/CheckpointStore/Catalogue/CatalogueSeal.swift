@@ -1,6 +1,7 @@
 // A digest over the catalogue's file, so that no flipped byte of it passes unnoticed.
 
 import Glibc
+import PageHash
 import Synchronization
 
 /// The file `catalogue.seal`: SHA-256 of the catalogue as the last commit left it, or the mark that
@@ -37,7 +38,7 @@ final class CatalogueSeal: Sendable {
       open = try File.open(cataloguePath, O_RDONLY, doing: "opening the catalogue")
       CatalogueSeal.catalogues.withLock { $0[cataloguePath] = open }
     }
-    let digester = try Digester()
+    let digester = try Digester.make()
     digester.begin()
     var offset: UInt64 = 0
     while true {
@@ -54,7 +55,7 @@ final class CatalogueSeal: Sendable {
     guard bytes.count == 80, Array(bytes[0..<8]) == CatalogueSeal.magic else { return nil }
     var reader = FieldReader(bytes, from: 8)
     guard let state = reader.next(UInt64.self), state <= 1, let digest = reader.nextHash(),
-      let check = reader.nextHash(), try Digester().hash(Array(bytes[0..<48])) == check
+      let check = reader.nextHash(), try Digester.make().hash(Array(bytes[0..<48])) == check
     else { return nil }
     return (state == 1, digest)
   }
@@ -63,7 +64,7 @@ final class CatalogueSeal: Sendable {
     var bytes = CatalogueSeal.magic
     bytes.appendLittleEndian(UInt64(changing ? 1 : 0))
     bytes += digest.bytes
-    bytes += try Digester().hash(bytes).bytes
+    bytes += try Digester.make().hash(bytes).bytes
     let file = try File.open(path, O_WRONLY | O_CREAT, doing: "opening the catalogue's seal")
     try file.write(bytes, at: 0)
     try file.sync()

@@ -1,5 +1,7 @@
 // Numbers of the page table that a collect has freed, for the next pages to take.
 
+import PageHash
+
 /// The file `pages/free`: 64-bit numbers, of which the first `CatalogueHead.freeCount` are free.
 ///
 /// The catalogue holds its digest, because a flipped number in it would let a new page take the
@@ -37,7 +39,7 @@ struct FreeList {
     let file = try File.open(path, 0, doing: "opening the free list")
     let bytes = try file.read(
       count: Int(min(try file.byteCount(), UInt64(limit) * 8)), at: 0)
-    return try Digester().hash(bytes) == head.freeDigest ? bytes : nil
+    return try Digester.make().hash(bytes) == head.freeDigest ? bytes : nil
   }
 
   /// Writes a list; its digest.
@@ -46,7 +48,7 @@ struct FreeList {
     bytes.reserveCapacity(numbers.count * 8)
     for number in numbers.prefix(limit) { bytes.appendLittleEndian(number) }
     try Folder.replace(path, with: bytes)
-    return try Digester().hash(bytes)
+    return try Digester.make().hash(bytes)
   }
 
   /// The free numbers of a table of `length` entries, as bits.

@@ -1,5 +1,6 @@
 // The store's index: the page table and the slots that find pages in it.
 
+import PageHash
 import Synchronization
 
 /// Finds stored pages by their hashes.

@@ -1,6 +1,7 @@
 // The way from a hash to a page's number: an open-addressed table of 64-bit words, mapped.
 
 import Glibc
+import PageHash
 
 /// A hash index over a page table, of 8 bytes a slot: number (40 bits) and fingerprint (24).
 ///

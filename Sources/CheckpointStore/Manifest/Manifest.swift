@@ -2,6 +2,7 @@
 // chunk as they are first used.
 
 import Glibc
+import PageHash
 
 /// The references of a checkpoint.
 ///
@@ -38,7 +39,7 @@ final class Manifest: Sendable {
   }
 
   private init(_ file: File, name: String, digest: ContentHash?) throws(StoreError) {
-    let digester = try Digester()
+    let digester = try Digester.make()
     func damage(_ what: String) -> StoreError {
       .damaged(Damage(checkpoint: name, file: Manifest.relative(file.path), what: what))
     }
@@ -102,7 +103,8 @@ final class Manifest: Sendable {
     let stored = try file.read(
       count: 32, at: layout.digestsOffset + UInt64(chunk) * ManifestLayout.digestSize)
     var reader = FieldReader(stored)
-    guard reader.nextHash() == layout.chunkDigest(UInt64(chunk), content, try Digester()) else {
+    let digester = try Digester.make()
+    guard reader.nextHash() == layout.chunkDigest(UInt64(chunk), content, digester) else {
       let page = UInt64(chunk - firstChunk[block]) * UInt64(ManifestLayout.chunkWords)
       throw .damaged(
         Damage(

@@ -1,5 +1,7 @@
 // Where things lie in a manifest, and its header page.
 
+import PageHash
+
 /// The layout of a manifest: header page, description, chunk digests, references.
 struct ManifestLayout: Hashable, Sendable {
   static let headerSize: UInt64 = 4096

@@ -1,6 +1,7 @@
 // Writing a manifest: references as they come, chunk by chunk, then what describes them.
 
 import Glibc
+import PageHash
 
 /// Writes one manifest, in order, and makes it durable.
 final class ManifestWriter {
@@ -16,7 +17,7 @@ final class ManifestWriter {
   private var nextChunk: UInt64 = 0
 
   init(_ path: String, description: ManifestDescription, id: [UInt8]) throws(StoreError) {
-    let digester = try Digester()
+    let digester = try Digester.make()
     let bytes = description.encode()
     let layout = ManifestLayout(
       id: id,

@@ -1,5 +1,7 @@
 // Little-endian fields in byte arrays: everything the store's own files are made of.
 
+import PageHash
+
 extension [UInt8] {
   /// Appends an integer, low byte first.
   mutating func appendLittleEndian<T: FixedWidthInteger & UnsignedInteger>(_ value: T) {

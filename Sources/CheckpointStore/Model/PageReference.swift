@@ -1,5 +1,7 @@
 // How a manifest, a slot and a session name a page, and where its bytes lie.
 
+import PageHash
+
 /// The size of a page in the store, whatever the guest's page size.
 public let storePageSize = 4096
 

@@ -1,5 +1,6 @@
 // One page out of the store, proven to be what was put in.
 
+import PageHash
 import Synchronization
 
 /// Reads pages by reference and verifies each against its hash.
@@ -16,7 +17,7 @@ final class PageSource: Sendable {
     let codec = PageCodec()
     let payload = PageBuffer(pageCount: 1)
 
-    init() throws(StoreError) { digester = try Digester() }
+    init() throws(StoreError) { digester = try Digester.make() }
   }
 
   init(table: PageTable, packs: PackFiles) {

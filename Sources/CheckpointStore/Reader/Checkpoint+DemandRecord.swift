@@ -1,6 +1,7 @@
 // The order in which guests needed a checkpoint's pages: a file beside the manifest.
 
 import Glibc
+import PageHash
 
 extension Checkpoint {
   private static let magic: [UInt8] = Array("GWORDER2".utf8)
@@ -30,7 +31,7 @@ extension Checkpoint {
     guard bytes.count == Int(size) else { throw damage }
     let body = Array(bytes.dropLast(Self.digestByteCount))
     var digest = FieldReader(bytes, from: body.count)
-    guard digest.nextHash() == (try Digester().hash(body)), let record = parse(body) else {
+    guard digest.nextHash() == (try Digester.make().hash(body)), let record = parse(body) else {
       throw damage
     }
     return record
@@ -117,7 +118,7 @@ extension Checkpoint {
       bytes.appendLittleEndian(Self.word(run.first))
       bytes.appendLittleEndian(run.pageCount)
     }
-    bytes += try Digester().hash(bytes).bytes
+    bytes += try Digester.make().hash(bytes).bytes
     try Folder.replace(store.layout.demandOrder(info.id), with: bytes)
   }
 }

@@ -1,5 +1,7 @@
 // What a worker thread does with a batch: hash, look up, compress, append.
 
+import PageHash
+
 /// One worker's state.
 ///
 /// One thread uses it.
@@ -25,7 +27,7 @@ final class IngestWorker: @unchecked Sendable {
     self.session = session
     self.index = index
     self.packs = PackWriter(packs)
-    digester = try Digester()
+    digester = try Digester.make()
     isAdaptive = compression == .automatic
     switch compression {
     case .automatic, .lz4: codec = .lz4

@@ -1,6 +1,7 @@
 // The one moment in which a save becomes a checkpoint: numbers for its pages, a manifest, a commit.
 
 import Glibc
+import PageHash
 
 /// Publishes a session, with the publish lock held.
 ///

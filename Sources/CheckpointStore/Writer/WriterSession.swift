@@ -1,6 +1,7 @@
 // A save's own folder: what it has met so far, kept in files so that memory stays bounded.
 
 import Glibc
+import PageHash
 import Synchronization
 
 /// The unpublished part of a save: a reference word for each page of the guest, a page table of its

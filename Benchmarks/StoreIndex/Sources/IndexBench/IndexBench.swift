@@ -2,6 +2,7 @@
 // and says how fast that was and how many bytes a page takes.
 
 import Foundation
+import PageHash
 
 @testable import CheckpointStore
 

@@ -2,6 +2,7 @@
 
 import CLMDB
 import Foundation
+import PageHash
 
 @testable import CheckpointStore
 

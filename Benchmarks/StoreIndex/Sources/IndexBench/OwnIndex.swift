@@ -1,6 +1,7 @@
 // The store's own index: page table and slots.
 
 import Foundation
+import PageHash
 
 @testable import CheckpointStore
 

@@ -1,26 +1,29 @@
 // SHA-256: by OpenSSL, its method fetched once and its context used again; two pages at a time by
 // our own kernel where the processor can, which is worth half as much again.
 
-import COpenSSL
-import CPageHash
-import Synchronization
+internal import COpenSSL
+internal import CPageHash
 
 /// Computes SHA-256; one thread at a time may use one.
 @safe
-final class Digester: @unchecked Sendable {
+public final class Digester: @unchecked Sendable {
+  /// The size of the pages that it hashes two at a time, in bytes.
+  public static let pageByteCount = 4096
+
   private let context: OpaquePointer
   private let method: OpaquePointer
 
   /// Makes a digester; fails where OpenSSL offers no SHA-256.
-  init() throws(StoreError) {
+  public init() throws(DigesterError) {
     // SAFETY: both pointers are checked, owned here and freed once, in deinit.
     guard let method = unsafe EVP_MD_fetch(nil, "SHA256", nil) else {
-      throw .invalidRequest(
-        "OpenSSL offers no SHA-256 here: look at its configuration (openssl version -a).")
+      throw DigesterError(
+        description: "OpenSSL offers no SHA-256 here: look at its configuration "
+          + "(openssl version -a).")
     }
     guard let context = unsafe EVP_MD_CTX_new() else {
       unsafe EVP_MD_free(method)
-      throw .invalidRequest("there is no memory for a SHA-256 context.")
+      throw DigesterError(description: "there is no memory for a SHA-256 context.")
     }
     unsafe self.method = method
     unsafe self.context = context
@@ -33,14 +36,14 @@ final class Digester: @unchecked Sendable {
   }
 
   /// The hash of some bytes.
-  func hash(_ content: RawSpan) -> ContentHash {
+  public func hash(_ content: RawSpan) -> ContentHash {
     begin()
     update(content)
     return finish()
   }
 
   /// The hash of an array's bytes.
-  func hash(_ bytes: [UInt8]) -> ContentHash {
+  public func hash(_ bytes: [UInt8]) -> ContentHash {
     begin()
     update(bytes)
     return finish()
@@ -49,20 +52,20 @@ final class Digester: @unchecked Sendable {
   /// Whether this processor hashes two pages side by side faster than one after the other.
   private static let pairsPay = godwit_sha256_pair_is_available()
 
-  /// The hashes of consecutive pages.
-  func hashPages(_ content: RawSpan) -> [ContentHash] {
-    let count = content.byteCount / storePageSize
+  /// The hashes of consecutive pages of ``pageByteCount`` bytes; what is left over is not hashed.
+  public func hashPages(_ content: RawSpan) -> [ContentHash] {
+    let count = content.byteCount / Digester.pageByteCount
     var hashes: [ContentHash] = []
     hashes.reserveCapacity(count)
     while Digester.pairsPay && hashes.count + 2 <= count {
-      let start = hashes.count * storePageSize
-      let pair = hashPair(content.extracting(start..<start + 2 * storePageSize))
+      let start = hashes.count * Digester.pageByteCount
+      let pair = hashPair(content.extracting(start..<start + 2 * Digester.pageByteCount))
       hashes.append(pair.0)
       hashes.append(pair.1)
     }
     while hashes.count < count {
-      let start = hashes.count * storePageSize
-      hashes.append(hash(content.extracting(start..<start + storePageSize)))
+      let start = hashes.count * Digester.pageByteCount
+      hashes.append(hash(content.extracting(start..<start + Digester.pageByteCount)))
     }
     return hashes
   }
@@ -76,7 +79,7 @@ final class Digester: @unchecked Sendable {
         else { return }
         // SAFETY: the span holds two pages, the words the two digests of 32 bytes.
         unsafe godwit_sha256_pair(
-          first, first + storePageSize, storePageSize, digest, digest + 32)
+          first, first + Digester.pageByteCount, Digester.pageByteCount, digest, digest + 32)
       }
     }
     func hash(_ at: Int) -> ContentHash {
@@ -88,13 +91,13 @@ final class Digester: @unchecked Sendable {
   }
 
   /// Begins a hash of several pieces.
-  func begin() {
+  public func begin() {
     // SAFETY: context and method are live; an initialised method cannot fail to start again.
     _ = unsafe EVP_DigestInit_ex2(context, method, nil)
   }
 
   /// Adds a piece.
-  func update(_ content: RawSpan) {
+  public func update(_ content: RawSpan) {
     unsafe content.withUnsafeBytes { buffer in
       // SAFETY: the buffer is valid for its count while this closure runs.
       _ = unsafe EVP_DigestUpdate(context, buffer.baseAddress, buffer.count)
@@ -102,14 +105,14 @@ final class Digester: @unchecked Sendable {
   }
 
   /// Adds a piece.
-  func update(_ bytes: [UInt8]) {
+  public func update(_ bytes: [UInt8]) {
     // SAFETY: the array outlives the call, and a UInt8 has no padding.
     let content = unsafe bytes.span.bytes
     update(content)
   }
 
   /// Ends the hash of the pieces.
-  func finish() -> ContentHash {
+  public func finish() -> ContentHash {
     var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     // SAFETY: the four words are the 32 bytes that SHA-256 writes.
     unsafe withUnsafeMutableBytes(of: &words) { buffer in
@@ -120,4 +123,10 @@ final class Digester: @unchecked Sendable {
       UInt64(littleEndian: words.0), UInt64(littleEndian: words.1),
       UInt64(littleEndian: words.2), UInt64(littleEndian: words.3))
   }
+}
+
+/// Why nothing can be hashed here; a sentence that begins in lower case.
+public struct DigesterError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// What is missing, and where to look.
+  public let description: String
 }
