@@ -10,9 +10,10 @@ extension FuzzWire {
     _ kind: Kind, _ input: [UInt8], _ random: inout SplitMix, isCanary: Bool
   ) throws {
     switch kind {
-    case .stream, .undescribed, .recovery:
+    case .stream, .undescribed, .recovery, .known:
       try checkStream(input, decoderOptions(kind), &random, isCanary)
-    case .returnpath: try checkReturnPath(input, &random)
+    case .returnpath: try checkReturnPath(input, false, &random)
+    case .knownpath: try checkReturnPath(input, true, &random)
     case .delta: try checkDelta(input, &random)
     }
   }
@@ -27,7 +28,8 @@ extension FuzzWire {
     limits.fieldCount = 64 << 10
     return StreamDecoder.Options(
       expectsDeviceDescription: kind != .undescribed,
-      recovery: kind == .recovery ? Seeds.recovery : nil, limits: limits)
+      recovery: kind == .recovery ? Seeds.recovery : nil, limits: limits,
+      takesKnownPages: kind == .known)
   }
 
   private static func checkStream(
@@ -106,9 +108,11 @@ extension FuzzWire {
     }
   }
 
-  private static func checkReturnPath(_ input: [UInt8], _ random: inout SplitMix) throws {
-    let whole = returnPath(input) { .max }
-    let split = returnPath(input) { 1 + random.below(7) }
+  private static func checkReturnPath(
+    _ input: [UInt8], _ takesKnownPages: Bool, _ random: inout SplitMix
+  ) throws {
+    let whole = returnPath(input, takesKnownPages) { .max }
+    let split = returnPath(input, takesKnownPages) { 1 + random.below(7) }
     guard whole.messages == split.messages, whole.error == split.error else {
       throw Finding(description: "splitting the return path changed what it says")
     }
@@ -120,9 +124,10 @@ extension FuzzWire {
   }
 
   private static func returnPath(
-    _ input: [UInt8], pieceSize: () -> Int
+    _ input: [UInt8], _ takesKnownPages: Bool, pieceSize: () -> Int
   ) -> (messages: [ReturnPathMessage], error: WireError?, hasBitmap: Bool) {
-    var decoder = ReturnPathDecoder(pageCounts: Seeds.pageCounts)
+    var decoder = ReturnPathDecoder(
+      pageCounts: Seeds.pageCounts, takesKnownPages: takesKnownPages)
     var messages: [ReturnPathMessage] = []
     var fault: WireError?
     do {

@@ -21,6 +21,10 @@ enum FuzzWire: FuzzTarget {
     case returnpath
     /// A delta-encoded page.
     case delta
+    /// A stream with pages by their hashes, between two ends that agreed on them.
+    case known
+    /// The reverse direction of such a stream.
+    case knownpath
   }
 
   static let name = "fuzz-wire"
@@ -31,7 +35,9 @@ enum FuzzWire: FuzzTarget {
     [0], [1], [2], [3], [4], [5], [6], [7], [8], [0x7e], [0xff], [0x7f], [0x80],
     [0, 0, 0, 0], [0xff, 0xff, 0xff, 0xff], [0x7f, 0xff, 0xff, 0xff], [0, 1, 0, 0],
     [0x10, 0, 0, 0, 0, 0, 0, 4], [0, 0, 0, 0, 0, 0, 0, 0x10], [0, 0, 0, 0, 0, 0, 2, 0],
-    [0, 0, 0, 0, 0, 0, 0, 0x28], [0, 0, 0, 0, 0, 0, 0, 0x22], [0, 0, 0, 0, 0, 0, 1, 0x20],
+    [0, 0, 0, 0, 0, 0, 0, 0x28], [0, 0, 0, 0, 0, 0, 0, 0x22], [0, 0, 0, 0, 0, 0, 4, 0x20],
+    [8, 0x47, 0x57, 0, 8], [0x47, 0x57, 0, 5], [0x47, 0x58, 0, 8], [0x47, 0x59, 0, 10],
+    [0, 0, 0, 0, 0, 0, 1, 0x20],
     [0, 6, 0, 0, 0, 2, 0x7b, 0x7d], [0x7e, 0, 0, 0, 1], [0x7e, 0, 0, 0, 2],
     [8, 0, 4, 0, 0], [8, 0, 7, 0, 4, 0, 0, 0, 20], [4, 0, 0, 0, 9, 1, 0x61],
     [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Array("\"size\":".utf8),
@@ -39,7 +45,7 @@ enum FuzzWire: FuzzTarget {
   ]
 
   static func outcome(_ kind: Kind, _ input: [UInt8]) -> String {
-    guard [.stream, .undescribed, .recovery].contains(kind) else { return "" }
+    guard [.stream, .undescribed, .recovery, .known].contains(kind) else { return "" }
     let outcome = Outcome(input, options: decoderOptions(kind)) { .max }
     return "\(outcome.calls.count) calls, \(outcome.error.map { "\($0)" } ?? "whole")"
   }

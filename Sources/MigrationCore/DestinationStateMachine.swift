@@ -57,6 +57,8 @@ public struct DestinationStateMachine: Sendable {
     case replyBitmap(block: String)
     /// Ask again for the pages that the machine waits for.
     case askAgain
+    /// Tell the source what is held here, of at most `limit` pages, while all else goes on.
+    case announceKnownPages(limit: UInt64)
   }
 
   /// A stream that this destination does not take.
@@ -83,6 +85,8 @@ public struct DestinationStateMachine: Sendable {
   private let runsMachine: Bool
   private var configuration: StreamConfiguration?
   private var lastBlockIndex = 0
+  /// Whether the source asked, over this link, what is held here.
+  private var wasAskedWhatIsKnown = false
 
   /// A destination that has received nothing.
   ///
@@ -165,6 +169,7 @@ public struct DestinationStateMachine: Sendable {
   public mutating func relinked() {
     precondition(phase == .interrupted, "a new link for what was not interrupted")
     phase = .recovering
+    wasAskedWhatIsKnown = false
   }
 
   /// Something failed, here or in the stream: what to tell the source, if it listens.
@@ -217,6 +222,14 @@ public struct DestinationStateMachine: Sendable {
       return runsMachine ? advice.map { [.advise($0)] } ?? [] : []
     case .switchoverStart:
       return []
+    case .askKnownPages(let limit):
+      guard hasReturnPath, !wasAskedWhatIsKnown else {
+        throw refuse(
+          "the source asked which pages are held here "
+            + (hasReturnPath ? "twice" : "without having opened the return path"))
+      }
+      wasAskedWhatIsKnown = true
+      return [.announceKnownPages(limit: limit)]
     case .ramDiscard(let block, let ranges) where runsMachine:
       try requirePostcopy("RAM_DISCARD")
       return [.discard(block: block, ranges)]

@@ -241,6 +241,10 @@ public struct PostcopySource: Sendable {
           found: "RESUME_ACK with \(value)")
       }
       phase = .pushing
+    case .knownPages, .knownPagesEnd, .missedPages:
+      throw violation(
+        expected: "requests for pages",
+        found: "a message about pages that are known, which nobody asked for")
     case .switchoverAcknowledge:
       break  // Nothing is held back for it: the machine is stopped already.
     }

@@ -106,6 +106,10 @@ public struct PrecopySource: Sendable {
           found: "SHUT with 0 (success)")
       }
       phase = .finished(.completed)
+    case .knownPages, .knownPagesEnd, .missedPages:
+      throw ProtocolViolation(
+        during: activity, expected: "PONG or SHUT",
+        found: "a message about pages that are known, which nobody asked for")
     case .requestPages, .receivedBitmap, .resumeAcknowledge:
       throw ProtocolViolation(
         during: activity, expected: "PONG or SHUT", found: "a message of postcopy: \(message)")

@@ -212,6 +212,8 @@ struct Reception: StreamVisitor {
       case .replyBitmap(let block):
         guard let postcopy else { continue }
         try reply(.receivedBitmap(block: block, bitmap: try postcopy.bitmap(ofBlock: block)))
+      case .announceKnownPages:
+        break  // The decoder refuses the question where nothing is known.
       case .askAgain:
         try postcopy?.askAgain()
         try counters.advance(to: .postcopyActive)

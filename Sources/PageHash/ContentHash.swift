@@ -22,6 +22,9 @@ public struct ContentHash: Hashable, Sendable, BitwiseCopyable {
     self.word3 = word3
   }
 
+  /// The first 40 bits, byte 0 in the highest: what a page is announced by.
+  public var prefix: UInt64 { word0.byteSwapped >> 24 }
+
   /// The 32 bytes.
   public var bytes: [UInt8] {
     var out: [UInt8] = []

@@ -44,6 +44,8 @@ enum WireSize {
   static let largestPageBits: UInt32 = 16
   /// What is taken at one time by a search for the end of something, so that little is left over.
   static let searchStep = 16 << 10
+  /// A page's hash in a RAM record (SHA-256).
+  static let pageHash = 32
   /// The payload of a globalstate section: a length and a padded name.
   static let globalState = 104
 }

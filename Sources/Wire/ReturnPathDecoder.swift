@@ -10,6 +10,7 @@ public struct ReturnPathDecoder: Sendable {
   /// The number of target pages of each RAM block.
   public var pageCounts: [String: Int]
 
+  private let takesKnownPages: Bool
   private let limits: WireLimits
   private var carry: [UInt8] = []
   private var carryNeeded = 0
@@ -18,8 +19,15 @@ public struct ReturnPathDecoder: Sendable {
   private var failure: (any Error)?
 
   /// A decoder at the beginning of a return path.
-  public init(pageCounts: [String: Int] = [:], limits: WireLimits = WireLimits()) {
+  ///
+  /// With `takesKnownPages`, which both ends have to have agreed on, Godwit's own messages about
+  /// pages that the destination holds are read too; they are refused otherwise.
+  public init(
+    pageCounts: [String: Int] = [:], takesKnownPages: Bool = false,
+    limits: WireLimits = WireLimits()
+  ) {
     self.pageCounts = pageCounts
+    self.takesKnownPages = takesKnownPages
     self.limits = limits
   }
 
@@ -86,10 +94,13 @@ public struct ReturnPathDecoder: Sendable {
     if let block = bitmapBlock { return try bitmap(of: block, &reader) }
     let number = try reader.next(UInt16.self)
     let length = Int(try reader.next(UInt16.self))
-    guard let code = ReturnPathMessage.Code(rawValue: number) else {
-      throw invalid("a message from 1 to 7", "message \(number)")
+    let known = ReturnPathMessage.Code(rawValue: number)
+    guard let code = known, takesKnownPages || !code.isExtension else {
+      throw invalid(
+        "a message from 1 to 7", "message \(number)",
+        remedy: known == nil ? nil : KnownPagesText.remedy)
     }
-    guard code.payloadLengths.contains(length) else {
+    guard code.payloadLengths.contains(length), code.isWhole(length) else {
       throw invalid("message \(code) in its size", "\(length) bytes")
     }
     let range = try reader.nextRange(length)
@@ -133,7 +144,34 @@ public struct ReturnPathDecoder: Sendable {
       return nil
     case .resumeAcknowledge: return .resumeAcknowledge(try reader.next(UInt32.self))
     case .switchoverAcknowledge: return .switchoverAcknowledge
+    case .knownPages: return .knownPages(prefixes: try prefixes(&reader))
+    case .knownPagesEnd: return .knownPagesEnd(count: try reader.next(UInt64.self))
+    case .missedPages: return try missedPages(&reader)
     }
+  }
+
+  private func prefixes(_ reader: inout ItemReader) throws(Interruption) -> [UInt64] {
+    var prefixes: [UInt64] = []
+    prefixes.reserveCapacity(reader.bytes.byteCount / ReturnPathMessage.prefixByteCount)
+    while reader.offset < reader.bytes.byteCount {
+      let high = UInt64(try reader.next(UInt8.self))
+      prefixes.append(high << 32 | UInt64(try reader.next(UInt32.self)))
+    }
+    return prefixes
+  }
+
+  private func missedPages(_ reader: inout ItemReader) throws(Interruption) -> ReturnPathMessage {
+    let block = try reader.nextCountedText("the name of a block")
+    let rest = reader.bytes.byteCount - reader.offset
+    guard rest > 0, rest % 8 == 0, rest / 8 <= ReturnPathMessage.missedPageLimit else {
+      throw invalid(
+        "1 to \(ReturnPathMessage.missedPageLimit) offsets of pages behind the block's name",
+        "\(rest) bytes")
+    }
+    var offsets: [UInt64] = []
+    offsets.reserveCapacity(rest / 8)
+    while reader.offset < reader.bytes.byteCount { offsets.append(try reader.next(UInt64.self)) }
+    return .missedPages(block: block, offsets: offsets)
   }
 
   private mutating func bitmap(
@@ -157,12 +195,15 @@ public struct ReturnPathDecoder: Sendable {
     return .receivedBitmap(block: block, bitmap: bitmap)
   }
 
-  private func invalid(_ expected: String, _ found: String) -> Interruption {
+  private func invalid(
+    _ expected: String, _ found: String, remedy: String? = nil
+  ) -> Interruption {
     .invalid(
       WireError(
         .malformedReturnPath, at: offset, reading: "the return path", expected: expected,
         found: found,
-        remedy: "The destination is damaged or speaks another protocol: look at its log."))
+        remedy: remedy
+          ?? "The destination is damaged or speaks another protocol: look at its log."))
   }
 }
 
@@ -175,6 +216,14 @@ extension ReturnPathMessage.Code {
     case .requestPages: 12...12
     case .receivedBitmap: 1...256
     case .switchoverAcknowledge: 0...0
+    case .knownPages: 5...ReturnPathMessage.prefixByteCount * ReturnPathMessage.prefixLimit
+    case .knownPagesEnd: 8...8
+    case .missedPages: 9...256 + 8 * ReturnPathMessage.missedPageLimit
     }
+  }
+
+  /// Whether so many bytes are a whole number of what the payload is made of.
+  fileprivate func isWhole(_ length: Int) -> Bool {
+    self != .knownPages || length % ReturnPathMessage.prefixByteCount == 0
   }
 }

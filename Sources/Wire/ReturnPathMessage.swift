@@ -15,6 +15,14 @@ public enum ReturnPathMessage: Equatable, Sendable {
   case resumeAcknowledge(UInt32)
   /// No device objects to the switchover (QEMU 8.1 and later).
   case switchoverAcknowledge
+  /// Pages that the destination holds, by the first 40 bits of their SHA-256 (Godwit's own); one
+  /// of several messages, ended by ``knownPagesEnd(count:)``.
+  case knownPages(prefixes: [UInt64])
+  /// The announcement is over; it had so many pages (Godwit's own).
+  case knownPagesEnd(count: UInt64)
+  /// Pages of `block`, by their offsets in bytes, that came as hashes of what is not here after
+  /// all: they have to come with their content (Godwit's own).
+  case missedPages(block: String, offsets: [UInt64])
 }
 
 extension ReturnPathMessage {
@@ -27,7 +35,22 @@ extension ReturnPathMessage {
     case receivedBitmap = 5
     case resumeAcknowledge = 6
     case switchoverAcknowledge = 7
+    case knownPages = 0x4757
+    case knownPagesEnd = 0x4758
+    case missedPages = 0x4759
+
+    /// Whether it is Godwit's own, and no other reader knows it.
+    var isExtension: Bool { rawValue > Self.switchoverAcknowledge.rawValue }
   }
+
+  /// The bytes of a hash that an announcement gives.
+  static let prefixByteCount = 5
+  /// The most prefixes in one message.
+  public static let prefixLimit = 12_000
+  /// The most pages in one message of missed ones.
+  public static let missedPageLimit = 4096
+  /// The bits of an announced prefix: a SHA-256's first 40, the first byte in the highest.
+  public static let prefixMask: UInt64 = 1 << 40 - 1
 
   /// What stands after a bitmap of received pages.
   static let bitmapEndMark: UInt64 = 0x0123_4567_89ab_cdef
@@ -65,6 +88,22 @@ extension ReturnPathMessage {
       buffer.append(bigEndian: value)
     case .switchoverAcknowledge:
       Self.header(.switchoverAcknowledge, 0, &buffer)
+    case .knownPages(let prefixes):
+      precondition((1...Self.prefixLimit).contains(prefixes.count), "what one message can carry")
+      Self.header(.knownPages, prefixes.count * Self.prefixByteCount, &buffer)
+      for prefix in prefixes {
+        buffer.append(UInt8(truncatingIfNeeded: prefix >> 32))
+        buffer.append(bigEndian: UInt32(truncatingIfNeeded: prefix))
+      }
+    case .knownPagesEnd(let count):
+      Self.header(.knownPagesEnd, 8, &buffer)
+      buffer.append(bigEndian: count)
+    case .missedPages(let block, let offsets):
+      precondition((1...Self.missedPageLimit).contains(offsets.count), "what one message carries")
+      let name = try CountedText(block, "the name of a block with pages that are not here")
+      Self.header(.missedPages, name.size + 8 * offsets.count, &buffer)
+      name.append(to: &buffer)
+      for offset in offsets { buffer.append(bigEndian: offset) }
     }
   }
 

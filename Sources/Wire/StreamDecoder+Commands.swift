@@ -6,7 +6,7 @@ extension StreamDecoder {
   ) throws(Interruption) -> Int {
     var reader = ItemReader(bytes, base: offset)
     _ = try reader.next(UInt8.self)
-    let parsed = try VMCommand.Parsed(&reader)
+    let parsed = try VMCommand.Parsed(&reader, takesKnownPages: options.takesKnownPages)
     switch parsed {
     case .packagedSize(let size):
       guard size <= options.limits.packageSize else {
@@ -76,13 +76,15 @@ extension VMCommand {
     case whole(VMCommand)
     case packagedSize(UInt32)
 
-    /// Reads a command after its type byte.
-    init(_ reader: inout ItemReader) throws(Interruption) {
+    /// Reads a command after its type byte; Godwit's own only where both ends agreed on them.
+    init(_ reader: inout ItemReader, takesKnownPages: Bool) throws(Interruption) {
       let number = try reader.next(UInt16.self)
       let length = Int(try reader.next(UInt16.self))
-      guard let code = Code(rawValue: number) else {
+      guard let code = Code(rawValue: number), takesKnownPages || !code.isExtension else {
         throw .invalid(
-          VMCommand.malformed(&reader, "a command from 1 to 11", "command \(number)"))
+          VMCommand.malformed(
+            &reader, "a command from 1 to 11", "command \(number)",
+            remedy: number == Code.askKnownPages.rawValue ? KnownPagesText.remedy : nil))
       }
       let allowed = code.payloadLengths
       guard allowed.contains(length) else {
@@ -134,6 +136,7 @@ extension VMCommand {
     case .receiveBitmap:
       return .whole(.receiveBitmap(block: try reader.nextCountedText("the name of a block")))
     case .switchoverStart: return .whole(.switchoverStart)
+    case .askKnownPages: return .whole(.askKnownPages(limit: try reader.next(UInt64.self)))
     }
   }
 
@@ -162,10 +165,11 @@ extension VMCommand {
   }
 
   private static func malformed(
-    _ reader: inout ItemReader, _ expected: String, _ found: String
+    _ reader: inout ItemReader, _ expected: String, _ found: String, remedy: String? = nil
   ) -> WireError {
     WireError(
-      .malformedCommand, at: reader.base, reading: "a command", expected: expected, found: found)
+      .malformedCommand, at: reader.base, reading: "a command", expected: expected, found: found,
+      remedy: remedy)
   }
 }
 
@@ -179,6 +183,7 @@ extension VMCommand.Code {
     case .ramDiscard: 20...65_535
     case .enableCOLO: 0...65_535
     case .receiveBitmap: 2...256
+    case .askKnownPages: 8...8
     }
   }
 }

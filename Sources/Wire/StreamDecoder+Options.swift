@@ -15,16 +15,20 @@ extension StreamDecoder {
     public var recovery: Recovery?
     /// The bounds on what is held.
     public var limits = WireLimits()
+    /// Whether both ends agreed on pages that travel by their hash (Godwit's own): without that,
+    /// a stream that has any is refused.
+    public var takesKnownPages = false
 
     /// The options that suit a stream from its beginning.
     public init(
       targetPageSize: Int = 4096, expectsDeviceDescription: Bool = true,
-      recovery: Recovery? = nil, limits: WireLimits = WireLimits()
+      recovery: Recovery? = nil, limits: WireLimits = WireLimits(), takesKnownPages: Bool = false
     ) {
       self.targetPageSize = targetPageSize
       self.expectsDeviceDescription = expectsDeviceDescription
       self.recovery = recovery
       self.limits = limits
+      self.takesKnownPages = takesKnownPages
     }
   }
 

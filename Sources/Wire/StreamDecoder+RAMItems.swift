@@ -11,6 +11,7 @@ extension StreamDecoder {
     let mask = ram.flagMask
     let plain = RAMFlag.page | RAMFlag.continue
     let zero = RAMFlag.zero | RAMFlag.continue
+    let hash = options.takesKnownPages ? RAMFlag.pageHash | RAMFlag.continue : .max
     var position = 0
     do {
       // Plain and zero pages of the block named last: almost everything there is.
@@ -26,6 +27,10 @@ extension StreamDecoder {
         } else if word & mask == zero {
           try visitor.visitZeroPage(page, fill: bytes.byte(at: position + 8))
           position += 9
+        } else if word & mask == hash, position + 8 + WireSize.pageHash <= bytes.byteCount {
+          let content = position + 8..<position + 8 + WireSize.pageHash
+          try visitor.visitPageHash(page, digest: bytes.extracting(content))
+          position = content.upperBound
         } else {
           break
         }
@@ -51,6 +56,8 @@ extension StreamDecoder {
       try tell(.multifdFlush, &visitor)
     case RAMFlag.page, RAMFlag.zero, RAMFlag.xbzrle, RAMFlag.compressedPage:
       try pageItem(flags, word & ~ram.flagMask, &reader, &visitor)
+    case RAMFlag.pageHash where options.takesKnownPages:
+      try pageItem(flags, word & ~ram.flagMask, &reader, &visitor)
     default:
       throw invalid(
         .illegalFlags,
@@ -64,6 +71,7 @@ extension StreamDecoder {
     if flags & RAMFlag.hook != 0 {
       return "Send over TCP or a Unix socket: an RDMA migration cannot be read by others."
     }
+    if flags & ~RAMFlag.continue == RAMFlag.pageHash { return KnownPagesText.remedy }
     if configuration?.targetPageBits != nil { return nil }
     return "The stream is damaged; or the guest's pages are not \(ram.pageSize) bytes, which the "
       + "stream does not say: give the right size by the decoder's options."
@@ -89,6 +97,7 @@ extension StreamDecoder {
       case RAMFlag.page: try visitor.visitPage(page, content: span)
       case RAMFlag.zero: try visitor.visitZeroPage(page, fill: span.byte(at: 0))
       case RAMFlag.xbzrle: try visitor.visitDelta(page, xbzrle: span)
+      case RAMFlag.pageHash: try visitor.visitPageHash(page, digest: span)
       default:
         try inflate(span)
         try scratchPage.withSpan { try visitor.visitPage(page, content: $0) }
@@ -127,6 +136,7 @@ extension StreamDecoder {
     switch flag {
     case RAMFlag.page: return try reader.nextRange(ram.pageSize)
     case RAMFlag.zero: return try reader.nextRange(1)
+    case RAMFlag.pageHash: return try reader.nextRange(WireSize.pageHash)
     case RAMFlag.xbzrle:
       let mark = try reader.next(UInt8.self)
       let size = Int(try reader.next(UInt16.self))

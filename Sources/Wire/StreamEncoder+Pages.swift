@@ -11,6 +11,8 @@ enum RAMFlag {
   static let hook: UInt64 = 0x080
   static let compressedPage: UInt64 = 0x100
   static let multifdFlush: UInt64 = 0x200
+  /// Godwit's own: a page by its hash.
+  static let pageHash: UInt64 = 0x400
   /// What says that an XBZRLE record is one.
   static let xbzrleMark: UInt8 = 0x01
 }
@@ -79,6 +81,20 @@ extension StreamEncoder {
     buffer.append(RAMFlag.xbzrleMark)
     buffer.append(bigEndian: size)
     buffer.append(span: xbzrle)
+  }
+
+  /// A page by the SHA-256 of its content, for a receiver that said it holds that (Godwit's own).
+  ///
+  /// - Parameters:
+  ///   - page: where it belongs; target pages have at least 2 KiB, to have room for the flag.
+  ///   - digest: the 32 bytes.
+  public mutating func appendPageHash(
+    _ page: RAMPageAddress, digest: [UInt8]
+  ) throws(WireError) {
+    precondition(digest.count == WireSize.pageHash, "a SHA-256 has 32 bytes")
+    precondition(UInt64(targetPageSize) > RAMFlag.pageHash, "a page that has room for the flag")
+    try appendWord(page, RAMFlag.pageHash)
+    buffer.append(contentsOf: digest)
   }
 
   /// The record that ends a part of the RAM section; the footer follows.

@@ -90,6 +90,8 @@ extension StreamEncoder {
       let name = try CountedText(block, "the name of a block to report")
       try appendCommand(.receiveBitmap) { name.append(to: &$0) }
     case .switchoverStart: try appendCommand(.switchoverStart)
+    case .askKnownPages(let limit):
+      try appendCommand(.askKnownPages) { $0.append(bigEndian: limit) }
     }
   }
 

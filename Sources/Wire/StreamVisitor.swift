@@ -21,4 +21,24 @@ public protocol StreamVisitor {
   ///
   /// `xbzrle` is to be applied by `XBZRLE.decode`; an empty one means no change.
   mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) throws
+
+  /// Takes a page that the receiver said it holds: the SHA-256 of its content, 32 bytes.
+  ///
+  /// Called only where `StreamDecoder.Options.takesKnownPages` is set.
+  mutating func visitPageHash(_ page: RAMPageAddress, digest: RawSpan) throws
+}
+
+extension StreamVisitor {
+  /// Refuses: a visitor that holds no pages has nothing to put in this one's place.
+  public mutating func visitPageHash(_ page: RAMPageAddress, digest: RawSpan) throws {
+    throw WireError(
+      .unsupported, at: 0, reading: "a page that travels by its hash",
+      expected: "pages with their content", found: "the hash of the one at \(page.offset)",
+      remedy: KnownPagesText.remedy)
+  }
+}
+
+/// What a person is told where one end alone sends or takes pages by their hashes.
+enum KnownPagesText {
+  static let remedy = "Turn the capability x-known-pages on at both ends, or off at both."
 }

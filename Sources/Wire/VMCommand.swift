@@ -24,6 +24,8 @@ public enum VMCommand: Equatable, Hashable, Sendable {
   case receiveBitmap(block: String)
   /// The source is about to switch over (QEMU 10.0 and later).
   case switchoverStart
+  /// The destination is to announce what it holds, of at most `limit` pages (Godwit's own).
+  case askKnownPages(limit: UInt64)
 }
 
 /// What a source announces before a postcopy may begin.
@@ -68,5 +70,10 @@ extension VMCommand {
     case postcopyResume = 9
     case receiveBitmap = 10
     case switchoverStart = 11
+    /// "GW": far from what QEMU counts up to.
+    case askKnownPages = 0x4757
+
+    /// Whether it is Godwit's own, and no other reader knows it.
+    var isExtension: Bool { self == .askKnownPages }
   }
 }

@@ -174,7 +174,9 @@ final class RecorderModel {
         switch action {
         case .reply(let message): replies.append(message)
         case .takeDeviceState(let state): deviceState = state
-        case .prepare, .seal, .advise, .discard, .run, .replyBitmap, .askAgain: break
+        case .prepare, .seal, .advise, .discard, .run, .replyBitmap, .askAgain,
+          .announceKnownPages:
+          break
         }
       }
     }

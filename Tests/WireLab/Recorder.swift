@@ -8,6 +8,7 @@ package enum Call: Equatable {
   case page(RAMPageAddress, digest: UInt64, size: Int)
   case zero(RAMPageAddress, fill: UInt8)
   case delta(RAMPageAddress, digest: UInt64, size: Int)
+  case hash(RAMPageAddress, digest: UInt64, size: Int)
 }
 
 /// Keeps every call, pages by their digest.
@@ -28,6 +29,10 @@ package struct Recorder: StreamVisitor {
 
   package mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) {
     calls.append(.delta(page, digest: digest(xbzrle), size: xbzrle.byteCount))
+  }
+
+  package mutating func visitPageHash(_ page: RAMPageAddress, digest: RawSpan) {
+    calls.append(.hash(page, digest: self.digest(digest), size: digest.byteCount))
   }
 
   /// A digest that any changed byte changes, as far as a test needs it.

@@ -29,7 +29,8 @@ package enum Seeds {
     let others: [(String, [UInt8])] = [
       ("suppressed.undescribed", try suppressed()),
       ("recovery.recovery", try recovered()),
-      ("messages.returnpath", try messages()),
+      ("messages.returnpath", try messages()), ("hashes.known", try hashes()),
+      ("announcement.knownpath", try announcement()),
       ("runs.delta", [0, 2, 9, 8, 4, 1, 7, 0x80, 1, 3, 1, 2, 3]),
       ("whole.delta", [0, 0x80, 8] + [UInt8](repeating: 3, count: 1024)),
     ]
@@ -301,6 +302,49 @@ package enum Seeds {
       .switchoverAcknowledge, .pong(1), .requestPages(block: "b", start: 0, length: 1024),
       .requestPages(block: nil, start: 1024, length: 1024),
       .receivedBitmap(block: "a.ram", bitmap: bitmap), .resumeAcknowledge(1), .shut(status: 0),
+    ]
+    for message in all { try message.encode(into: &result) }
+    return result
+  }
+
+  /// A stream with pages by their hashes, of a machine with pages of 4 KiB.
+  package static func hashes() throws -> [UInt8] {
+    var encoder = StreamEncoder()
+    encoder.appendHeader()
+    try encoder.append(StreamConfiguration(machine: "m-1", targetPageBits: 12))
+    try encoder.append(.openReturnPath)
+    try encoder.append(.askKnownPages(limit: 1 << 16))
+    try encoder.appendSectionStart(.ram(id: 2))
+    try encoder.appendRAMSetup([
+      RAMBlockDescription(name: "a.ram", usedLength: 16384),
+      RAMBlockDescription(name: "b", usedLength: 8192),
+    ])
+    endPart(&encoder)
+    encoder.appendSectionPart(id: 2)
+    for (block, offset) in [(0, 0), (0, 4096), (1, 4096), (1, 0)] as [(Int, UInt64)] {
+      try encoder.appendPageHash(
+        RAMPageAddress(blockIndex: block, offset: offset),
+        digest: [UInt8](repeating: UInt8(block), count: 32))
+    }
+    try encoder.appendZeroPage(RAMPageAddress(blockIndex: 1, offset: 0))
+    endPart(&encoder)
+    try encoder.append(.ping(0x4757_0000))
+    encoder.appendSectionEnd(id: 2)
+    endPart(&encoder)
+    try devices(&encoder)
+    encoder.appendEndOfStream()
+    encoder.appendDescription(Array(description.utf8))
+    return encoder.buffer
+  }
+
+  /// What a destination says of pages that it holds, and of pages that it does not.
+  package static func announcement() throws -> [UInt8] {
+    var result: [UInt8] = []
+    let all: [ReturnPathMessage] = [
+      .pong(1), .knownPages(prefixes: [0, 1, 0x12_3456_789a, ReturnPathMessage.prefixMask]),
+      .knownPages(prefixes: [7]), .knownPagesEnd(count: 5),
+      .missedPages(block: "a.ram", offsets: [4096, 0]), .missedPages(block: "b", offsets: [0]),
+      .pong(0x4757_0000), .shut(status: 0),
     ]
     for message in all { try message.encode(into: &result) }
     return result
