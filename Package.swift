@@ -22,6 +22,21 @@ let testing: [SwiftSetting] = [
   .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// Puts the Swift runtime and Foundation into the release executable.
+///
+/// It runs where no Swift is installed, and a monitor maps what it uses of them and not five
+/// libraries whole. What Foundation itself is made of has to be named where the modules were not
+/// compiled for static linking.
+let selfContained: [LinkerSetting] = [
+  .unsafeFlags(
+    [
+      "-static-stdlib", "-use-ld=lld", "-lCoreFoundation", "-l_FoundationICU",
+      "-l_FoundationCShims", "-l_FoundationCollections",
+      // No symbol is looked up by name in it, and each exported one would be kept and relocated.
+      "-Xlinker", "--no-export-dynamic",
+    ], .when(platforms: [.linux], configuration: .release))
+]
+
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
@@ -44,7 +59,7 @@ let package = Package(
         "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Devices", "DirtyTracking",
         "QMP", "Transport", "Wire", "JSON", argumentParser,
       ],
-      swiftSettings: strict),
+      swiftSettings: strict, linkerSettings: selfContained),
 
     // The main job, shown from nothing.
     .target(
