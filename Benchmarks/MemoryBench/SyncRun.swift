@@ -21,7 +21,8 @@ struct SyncRun {
     let lowPages = 3 << 18
     let low = Bitmaps.random(bitCount: lowPages, perMille: 1)
     let high = Bitmaps.random(bitCount: pageCount - lowPages, perMille: 1)
-    var round = MigrationRound(firstOf: ram, excluding: [block.ramRange])
+    var round = MigrationRound(firstOf: ram)
+    round.remove(block.ramRange)
     var target = [UInt64](repeating: 1, count: high.count)
     var evicting = [UInt64](repeating: 1, count: 128 << 20 / 8)
     var times = BestTimes()

@@ -2,7 +2,8 @@
 
 /// A source of dirty pages, started and stopped as a whole.
 ///
-/// One at a time is in use. Its methods are called by one thread at a time.
+/// One at a time is in use. Its methods are called by one thread at a time, but ``willSend(_:)``:
+/// any thread calls it at any time, between a `start` and the next.
 public protocol DirtyLog: AnyObject, Sendable {
   /// The name it is selected by: `bitmap`, `clear`, `ring`, `write-protect`.
   var name: String { get }

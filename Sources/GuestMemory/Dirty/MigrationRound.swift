@@ -3,14 +3,25 @@
 /// What is left to send of a machine's RAM: a bitmap a block, filled from the migration client's.
 ///
 /// The first round is everything but what is excluded; each later one is what was written
-/// meanwhile. Belongs to one thread. The blocks are those that the list had at the beginning.
+/// meanwhile, and what was excluded after it had been sent. Belongs to one thread. The blocks are
+/// those that the list had at the beginning.
 public struct MigrationRound {
+  /// What is to be sent of a run of pages.
+  public enum Content: Sendable {
+    /// What is in them.
+    case memory
+    /// Zeros, whatever is in them: the other side has what nobody needs any more.
+    case zeros
+  }
+
   /// A run of pages of one block.
   public struct Run: Sendable {
     /// The block.
     public let block: RAMBlock
     /// Page numbers, counted from the block's beginning in units of 4096 bytes.
     public let pages: Range<Int>
+    /// What is to be sent of them.
+    public let content: Content
 
     /// The same pages in the RAM list's address space.
     public var ramRange: RAMRange {
@@ -19,17 +30,19 @@ public struct MigrationRound {
     }
   }
 
-  private struct Remainder {
-    let block: RAMBlock
-    var words: [UInt64]
-    var pageCount = 0
-  }
-
   /// How many pages are left, in all blocks together.
-  public private(set) var remainingPageCount = 0
+  ///
+  /// Some of them may come to be excluded before they are sent.
+  public var remainingPageCount: Int { remainders.reduce(0) { $0 + $1.left.pageCount } }
+
+  /// How many pages are left out at present: the other side has zeros for them.
+  ///
+  /// One that is written again is left to send instead.
+  public var excludedPageCount: Int { remainders.reduce(0) { $0 + $1.leftOut.pageCount } }
 
   private let dirty: DirtyMemory
-  private var remainders: [Remainder] = []
+  private let excluded: ExcludedPages?
+  private var remainders: [RoundRemainder] = []
   /// Where the round has got to.
   private var blockIndex = 0
   private var page = 0
@@ -38,25 +51,26 @@ public struct MigrationRound {
   /// state, except those excluded.
   ///
   /// Logging has to be on already. What it has noticed so far is forgotten, as it is sent anyway.
+  /// With `excluded`, the move begins there as well; whoever ends the move says so to it
+  /// (``ExcludedPages/endMove()``).
   ///
   /// - Parameters:
   ///   - ram: the machine's RAM.
-  ///   - excluded: pages whose content does not matter until they are written again.
-  public init(firstOf ram: RAMList, excluding excluded: [RAMRange] = []) {
+  ///   - excluded: the pages that need not travel; nil sends everything.
+  ///   - log: what follows the machine's writes; nil where it stands still.
+  public init(
+    firstOf ram: RAMList, excluding excluded: ExcludedPages? = nil,
+    following log: (any DirtyLog)? = nil
+  ) {
     dirty = ram.dirty
+    self.excluded = excluded
     for block in ram.blocks where block.isMigratable {
       dirty.clear(block.ramRange, for: .migration)
-      remainders.append(Remainder(block: block, words: Self.allSet(block.pageCount)))
-      remainders[remainders.count - 1].pageCount = block.pageCount
-      remainingPageCount += block.pageCount
+      remainders.append(RoundRemainder(block, excludes: excluded != nil))
     }
-    for range in excluded { remove(range) }
-  }
-
-  private static func allSet(_ pageCount: Int) -> [UInt64] {
-    var words = [UInt64](repeating: .max, count: (pageCount + 63) / 64)
-    if pageCount % 64 != 0 { words[words.count - 1] = ~PageWords.mask(from: pageCount % 64) }
-    return words
+    // Only now: from here on no mark is dropped.
+    excluded?.beginMove(log)
+    for index in remainders.indices { leaveOut(index) }
   }
 
   /// Takes what was written since the last time, and starts over from the first block.
@@ -66,19 +80,41 @@ public struct MigrationRound {
   @discardableResult
   public mutating func harvest() -> Harvest {
     var total = Harvest()
-    for index in remainders.indices {
-      let range = remainders[index].block.ramRange
-      var words = remainders[index].words.mutableSpan
-      let harvest = dirty.harvestAndClear(range, for: .migration, into: &words)
-      remainders[index].pageCount += harvest.addedCount
-      total += harvest
-    }
-    remainingPageCount += total.addedCount
+    for index in remainders.indices { total += harvest(index) }
     (blockIndex, page) = (0, 0)
     return total
   }
 
-  /// Takes pages out of the round: the guest has said that their content does not matter.
+  private mutating func harvest(_ index: Int) -> Harvest {
+    let range = remainders[index].block.ramRange
+    var found = Harvest()
+    let isSettled =
+      excluded?.settle(range.pages) {
+        var written = [UInt64](repeating: 0, count: remainders[index].left.words.count)
+        var span = written.mutableSpan
+        found.pageCount = dirty.harvestAndClear(range, for: .migration, into: &span).pageCount
+        found.addedCount = remainders[index].takeWritten(written)
+        return written
+      } fresh: { word, bits in
+        remainders[index].takeFresh(word: word, bits: bits)
+      } ?? false
+    if isSettled {
+      leaveOut(index)
+    } else {
+      found = remainders[index].left.harvest(dirty, range)
+    }
+    return found
+  }
+
+  /// Takes out of what is left what need not be sent.
+  private mutating func leaveOut(_ index: Int) {
+    let pages = remainders[index].block.ramRange.pages
+    excluded?.forEachWord(of: pages) { word, bits in
+      remainders[index].leaveOut(word: word, bits: bits)
+    }
+  }
+
+  /// Takes pages out of the round, as if they had been sent.
   /// - Returns: how many were left to send.
   @discardableResult
   public mutating func remove(_ range: RAMRange) -> Int {
@@ -88,64 +124,57 @@ public struct MigrationRound {
       let part = range.pages.clamped(to: whole)
       guard !part.isEmpty else { continue }
       let first = whole.lowerBound
-      let pages = part.lowerBound - first..<part.upperBound - first
-      removed += clear(pages, ofBlock: index)
+      removed += remainders[index].left.remove(part.lowerBound - first..<part.upperBound - first)
     }
     return removed
   }
 
   /// The next pages to send, and takes them out; nil at the end of the round.
   ///
-  /// Where nothing is left, that is said at once, without looking through the bitmaps.
+  /// Where nothing is left, that is said at once, without looking through the bitmaps. Pages that
+  /// have come to be excluded meanwhile are passed over.
   /// - Parameter limit: how many pages to give at most; at least 1.
   public mutating func nextRun(limit: Int) -> Run? {
     precondition(limit > 0, "a run of at least one page")
-    while remainingPageCount > 0, blockIndex < remainders.count {
-      let remainder = remainders[blockIndex]
-      if remainder.pageCount > 0, let pages = Self.run(in: remainder.words, from: page, limit) {
-        _ = clear(pages, ofBlock: blockIndex)
+    while blockIndex < remainders.count {
+      if let pages = remainders[blockIndex].left.run(from: page, limit) {
+        if let run = take(pages) { return run }
+      } else {
+        blockIndex += 1
+        page = 0
+      }
+    }
+    return nil
+  }
+
+  /// Takes the first pages of a run that is left, as many as are to be sent alike; nil where they
+  /// are not to be sent at all.
+  private mutating func take(_ pages: Range<Int>) -> Run? {
+    let block = remainders[blockIndex].block
+    guard let excluded else {
+      remainders[blockIndex].left.remove(pages)
+      page = pages.upperBound
+      return Run(block: block, pages: pages, content: .memory)
+    }
+    let base = block.ramRange.pages.lowerBound
+    let (count, isExcluded) = excluded.prefix(
+      of: base + pages.lowerBound..<base + pages.upperBound)
+    let (taken, content) = remainders[blockIndex].take(
+      pages.prefix(count), isExcluded: isExcluded)
+    page = taken.upperBound
+    return content.map { Run(block: block, pages: taken, content: $0) }
+  }
+
+  /// The pages that are left out, as runs of zeros: for a destination that wants every page.
+  public func excludedRuns() -> [Run] {
+    var runs: [Run] = []
+    for remainder in remainders {
+      var page = 0
+      while let pages = remainder.leftOut.run(from: page, .max) {
+        runs.append(Run(block: remainder.block, pages: pages, content: .zeros))
         page = pages.upperBound
-        return Run(block: remainder.block, pages: pages)
       }
-      blockIndex += 1
-      page = 0
     }
-    return nil
-  }
-
-  private mutating func clear(_ pages: Range<Int>, ofBlock index: Int) -> Int {
-    var removed = 0
-    PageWords.forEach(of: pages) { word, mask in
-      removed += (remainders[index].words[word] & mask).nonzeroBitCount
-      remainders[index].words[word] &= ~mask
-    }
-    remainders[index].pageCount -= removed
-    remainingPageCount -= removed
-    return removed
-  }
-
-  /// The first run of set bits from `start` on.
-  private static func run(in words: [UInt64], from start: Int, _ limit: Int) -> Range<Int>? {
-    guard let first = firstBit(of: words, from: start, isSet: true) else { return nil }
-    let bound = min(first + limit, words.count * 64)
-    let end = firstBit(of: words, from: first, before: bound, isSet: false) ?? bound
-    return first..<end
-  }
-
-  private static func firstBit(
-    of words: [UInt64], from start: Int, before limit: Int = .max, isSet: Bool
-  ) -> Int? {
-    var bit = start
-    let end = min(limit, words.count * 64)
-    while bit < end {
-      let word = isSet ? words[bit / 64] : ~words[bit / 64]
-      let rest = word & PageWords.mask(from: bit % 64)
-      if rest != 0 {
-        let found = bit / 64 * 64 + rest.trailingZeroBitCount
-        return found < end ? found : nil
-      }
-      bit = (bit / 64 + 1) * 64
-    }
-    return nil
+    return runs
   }
 }
