@@ -99,7 +99,7 @@ let package = Package(
 
     // The two engines and the decisions they carry out.
     .target(
-      name: "MigrationEngine", dependencies: ["MigrationCore", "Transport", "Wire"],
+      name: "MigrationEngine", dependencies: ["MigrationCore", "PageHash", "Transport", "Wire"],
       swiftSettings: strict),
     .target(name: "MigrationCore", dependencies: ["Wire"], swiftSettings: strict),
 
@@ -200,7 +200,9 @@ let package = Package(
       swiftSettings: testing),
     .testTarget(
       name: "MigrationEngineTests",
-      dependencies: ["MigrationEngine", "MigrationCore", "Transport", "Wire", "Simulation"],
+      dependencies: [
+        "MigrationEngine", "MigrationCore", "PageHash", "Transport", "Wire", "Simulation",
+      ],
       swiftSettings: testing),
     .target(
       name: "Simulation", dependencies: ["MigrationCore", "Wire"], path: "Tests/Simulation",

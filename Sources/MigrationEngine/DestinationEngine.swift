@@ -54,8 +54,9 @@ public final class DestinationEngine: Sendable {
     let endpoint = self.endpoint.withLock { $0.endpoint }
     let reception = Reception(
       endpoint: endpoint, channel: channel.withLock { $0 }, options: options, counters: counters)
-    return try conclude(
-      reception, StreamDecoder(options: options.decoder), beginning: .setup)
+    var decoder = options.decoder
+    decoder.takesKnownPages = options.knownContent != nil
+    return try conclude(reception, StreamDecoder(options: decoder), beginning: .setup)
   }
 
   /// Goes on where the link broke after the machine had begun to run, over a new one.
@@ -68,10 +69,17 @@ public final class DestinationEngine: Sendable {
     self.channel.withLock { $0 = channel }
     interrupted.postcopy.relink(channel)
     let endpoint = self.endpoint.withLock { $0.endpoint }
-    let reception = Reception(
+    var reception = Reception(
       resuming: interrupted, endpoint: endpoint, channel: channel, counters: counters)
     var decoder = options.decoder
     decoder.recovery = interrupted.recovery
+    decoder.takesKnownPages = options.knownContent != nil
+    reception.knownContent = options.knownContent
+    do {
+      try reception.expectKnownPages(of: interrupted.recovery.blocks)
+    } catch {
+      throw .resources(during: "getting ready for pages by their hashes", cause: error)
+    }
     return try conclude(
       reception, StreamDecoder(options: decoder), beginning: .postcopyRecover)
   }
@@ -83,6 +91,7 @@ public final class DestinationEngine: Sendable {
     let start = ContinuousClock.now
     var reception = beginning
     var decoder = decoder
+    defer { reception.endAnnouncement() }
     do {
       try counters.advance(to: status)
       try receive(into: &reception, &decoder)
@@ -123,6 +132,7 @@ public final class DestinationEngine: Sendable {
       }
       counters.bytesReceived.add(UInt64(count), ordering: .relaxed)
       try buffer.withReceived { bytes in try decoder.feed(bytes, to: &reception) }
+      try reception.settleKnownPages()
     }
   }
 }

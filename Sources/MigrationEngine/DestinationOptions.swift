@@ -11,6 +11,11 @@ public struct DestinationOptions: Sendable {
   public var readByteCount = 1 << 20
   /// Whether both ends have the capability `switchover-ack`.
   public var sendsSwitchoverAcknowledgement = false
+  /// What is held here already, where both ends have the capability `x-known-pages`; nil where they
+  /// do not.
+  ///
+  /// The endpoint's pages have 4096 bytes then.
+  public var knownContent: [any KnownContent]?
   /// Whether a source may go over to postcopy, where the endpoint is a ``PostcopyEndpoint``.
   public var takesPostcopy = false
   /// Called with every later status, by the thread that brings it about.
@@ -30,6 +35,10 @@ public struct DestinationReport: Sendable, Equatable {
   public var normalPages: UInt64 = 0
   /// Target pages that came as a delta.
   public var deltaPages: UInt64 = 0
+  /// Target pages that came as the hash of what is held here, each time they did.
+  public var hashedPages: UInt64 = 0
+  /// Target pages of these that were not held after all.
+  public var missedPages: UInt64 = 0
   /// How often the source went through memory.
   public var passCount: UInt64 = 0
   /// Whether the source waited for confirmation over a return path, and got it.

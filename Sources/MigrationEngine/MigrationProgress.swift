@@ -19,6 +19,12 @@ public struct MigrationProgress: Sendable, Equatable {
   public var normalPages: UInt64 = 0
   /// Target pages that travelled as a delta.
   public var deltaPages: UInt64 = 0
+  /// Pages that travelled as the hash of what the destination holds, each time they did.
+  public var hashedPages: UInt64 = 0
+  /// Pages of these that the destination did not hold after all.
+  public var missedPages: UInt64 = 0
+  /// Pages that the destination announced to hold (a source knows).
+  public var announcedPages: UInt64 = 0
   /// How often the source went through memory; 1 during the first time.
   public var passCount: UInt64 = 0
   /// Requests for pages that the guest waited for.
@@ -27,6 +33,9 @@ public struct MigrationProgress: Sendable, Equatable {
   public var pagesPushed: UInt64 = 0
   /// Bytes of RAM not yet moved, where that is known (a source always knows).
   public var remainingRAMBytes: UInt64 = 0
+
+  /// Bytes of content that did not have to travel because the destination held them.
+  public var savedBytes: UInt64 { (hashedPages - min(missedPages, hashedPages)) * 4096 }
 
   /// Counts of a migration that has not begun.
   public init() {}
@@ -41,6 +50,9 @@ final class ProgressCounters: Sendable {
   let zeroPages = Atomic<UInt64>(0)
   let normalPages = Atomic<UInt64>(0)
   let deltaPages = Atomic<UInt64>(0)
+  let hashedPages = Atomic<UInt64>(0)
+  let missedPages = Atomic<UInt64>(0)
+  let announcedPages = Atomic<UInt64>(0)
   let passCount = Atomic<UInt64>(0)
   let pageRequests = Atomic<UInt64>(0)
   let pagesPushed = Atomic<UInt64>(0)
@@ -70,6 +82,9 @@ final class ProgressCounters: Sendable {
     progress.zeroPages = zeroPages.load(ordering: .relaxed)
     progress.normalPages = normalPages.load(ordering: .relaxed)
     progress.deltaPages = deltaPages.load(ordering: .relaxed)
+    progress.hashedPages = hashedPages.load(ordering: .relaxed)
+    progress.missedPages = missedPages.load(ordering: .relaxed)
+    progress.announcedPages = announcedPages.load(ordering: .relaxed)
     progress.passCount = passCount.load(ordering: .relaxed)
     progress.pageRequests = pageRequests.load(ordering: .relaxed)
     progress.pagesPushed = pagesPushed.load(ordering: .relaxed)

@@ -99,6 +99,15 @@ final class PostcopyArrival: Sendable {
     try link.withLock { try Self.write([message], to: $0.channel, counters) }
   }
 
+  /// Sends what is encoded already, whole.
+  func reply(encoded bytes: [UInt8]) throws {
+    try link.withLock { link in
+      guard let channel = link.channel else { throw ClosedEarly() }
+      try channel.write(bytes)
+    }
+    counters.bytesSent.add(UInt64(bytes.count), ordering: .relaxed)
+  }
+
   /// The link is gone; faults are kept for the next one.
   func unlink() {
     link.withLock { link in

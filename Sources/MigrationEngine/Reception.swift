@@ -9,9 +9,15 @@ internal import Wire
 /// Takes a stream's events and pages on behalf of `DestinationEngine`.
 struct Reception: StreamVisitor {
   private let endpoint: any DestinationEndpoint
-  private let channel: ByteChannel
-  private let counters: ProgressCounters
-  private(set) var machine: DestinationStateMachine
+  let channel: ByteChannel
+  let counters: ProgressCounters
+  var machine: DestinationStateMachine
+  /// What is held here already, and what came as hashes of that.
+  var knownContent: [any KnownContent]?
+  var known: KnownPagesReception?
+  var announcement: KnownPagesAnnouncement?
+  /// Keeps messages whole that two threads send, where no postcopy was announced.
+  let sending = SendingLock()
   /// What a postcopy's threads share, from the list of blocks on where one was announced.
   private(set) var postcopy: PostcopyArrival?
   private var deltaBase: [UInt8] = []
@@ -25,6 +31,7 @@ struct Reception: StreamVisitor {
     self.channel = channel
     self.counters = counters
     targetPageSize = options.decoder.targetPageSize
+    knownContent = options.knownContent
     machine = DestinationStateMachine(
       sendsSwitchoverAcknowledgement: options.sendsSwitchoverAcknowledgement,
       runsMachine: options.takesPostcopy && endpoint is any PostcopyEndpoint)
@@ -54,6 +61,8 @@ struct Reception: StreamVisitor {
     report.zeroPages = progress.zeroPages
     report.normalPages = progress.normalPages
     report.deltaPages = progress.deltaPages
+    report.hashedPages = progress.hashedPages
+    report.missedPages = progress.missedPages
     report.passCount = progress.passCount
     report.confirmedToSource = machine.hasReturnPath && isComplete
     return report
@@ -62,6 +71,7 @@ struct Reception: StreamVisitor {
   // MARK: What the decoder finds
 
   mutating func visit(_ event: StreamEvent) throws {
+    try settleKnownPages()
     if case .configuration(let configuration) = event, let bits = configuration.targetPageBits {
       targetPageSize = 1 << Int(bits)
     }
@@ -76,6 +86,7 @@ struct Reception: StreamVisitor {
 
   mutating func visitPage(_ page: RAMPageAddress, content: RawSpan) throws {
     try machine.onPage(page)
+    try arriveWithContent(page)
     try place(page, content)
     counters.normalPages.add(1, ordering: .relaxed)
     notePass()
@@ -83,6 +94,7 @@ struct Reception: StreamVisitor {
 
   mutating func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) throws {
     try machine.onPage(page)
+    try arriveWithContent(page)
     if fill == 0 {
       try placeZero(page)
     } else {
@@ -95,6 +107,7 @@ struct Reception: StreamVisitor {
 
   mutating func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) throws {
     try machine.onPage(page)
+    try arriveWithContent(page)
     guard machine.phase == .receivingPages else {
       throw DestinationStateMachine.Refusal(
         description: "The source sent a delta of a page to the machine that already runs.")
@@ -114,7 +127,7 @@ struct Reception: StreamVisitor {
   }
 
   /// Puts a page where it belongs: for good while the machine runs, for the time being before.
-  private func place(_ page: RAMPageAddress, _ content: RawSpan) throws {
+  func place(_ page: RAMPageAddress, _ content: RawSpan) throws {
     do {
       guard let postcopy, let running = endpoint as? any PostcopyEndpoint else {
         return try endpoint.place(page, content: content)
@@ -182,6 +195,7 @@ struct Reception: StreamVisitor {
         } catch {
           throw EndpointFailure(activity: "preparing for the machine", cause: error)
         }
+        try expectKnownPages(of: blocks)
         if machine.wasAdvised, let running = endpoint as? any PostcopyEndpoint {
           postcopy = PostcopyArrival(
             running, blocks: blocks, channel: channel, counters: counters)
@@ -189,6 +203,7 @@ struct Reception: StreamVisitor {
             counters.totalRAMBytes.load(ordering: .relaxed), ordering: .relaxed)
         }
       case .takeDeviceState(let state):
+        try checkNothingIsMissed()
         try counters.advance(to: .device)
         do {
           try endpoint.takeDeviceState(state)
@@ -196,6 +211,7 @@ struct Reception: StreamVisitor {
           throw EndpointFailure(activity: "keeping the state of the devices", cause: error)
         }
       case .seal:
+        endAnnouncement()
         try seal()
         let wasSwitched = machine.wasSwitched
         do {
@@ -205,15 +221,17 @@ struct Reception: StreamVisitor {
           guard wasSwitched else { throw error }
         }
       case .advise(let advice): try advise(advice)
-      case .discard(let block, let ranges): try postcopy?.discard(block, ranges)
+      case .discard(let block, let ranges):
+        try postcopy?.discard(block, ranges)
+        known?.discard(block: block, ranges)
       case .run(let state, let ping):
+        try checkNothingIsMissed()
         try counters.advance(to: .device)
         try postcopy?.begin(state, ping: ping)
       case .replyBitmap(let block):
         guard let postcopy else { continue }
         try reply(.receivedBitmap(block: block, bitmap: try postcopy.bitmap(ofBlock: block)))
-      case .announceKnownPages:
-        break  // The decoder refuses the question where nothing is known.
+      case .announceKnownPages(let limit): try announceKnownPages(limit: limit)
       case .askAgain:
         try postcopy?.askAgain()
         try counters.advance(to: .postcopyActive)
@@ -243,11 +261,11 @@ struct Reception: StreamVisitor {
     }
   }
 
-  private func reply(_ message: ReturnPathMessage) throws {
+  func reply(_ message: ReturnPathMessage) throws {
     if let postcopy { return try postcopy.reply(message) }
     var bytes: [UInt8] = []
     try message.encode(into: &bytes)
-    try channel.write(bytes)
+    try sending.whole { try channel.write(bytes) }
     counters.bytesSent.add(UInt64(bytes.count), ordering: .relaxed)
   }
 
@@ -302,6 +320,13 @@ struct Reception: StreamVisitor {
       return .malformedStream(bytesReceived: bytes, cause: error)
     }
   }
+}
+
+/// One message at a time.
+final class SendingLock: Sendable {
+  private let mutex = Mutex(())
+
+  func whole(_ body: () throws -> Void) rethrows { try mutex.withLock { _ in try body() } }
 }
 
 /// Where a reception stands whose link broke while the machine ran.

@@ -125,6 +125,20 @@ public final class Digester: @unchecked Sendable {
   }
 }
 
+extension ContentHash {
+  /// The hash that 32 bytes are.
+  public init(_ bytes: RawSpan) {
+    precondition(bytes.byteCount == Self.byteCount, "a SHA-256 has 32 bytes")
+    func word(_ index: Int) -> UInt64 {
+      // SAFETY: the load is checked, and any bits are an integer.
+      UInt64(
+        littleEndian: unsafe bytes.unsafeLoadUnaligned(
+          fromByteOffset: index * 8, as: UInt64.self))
+    }
+    self.init(word(0), word(1), word(2), word(3))
+  }
+}
+
 /// Why nothing can be hashed here; a sentence that begins in lower case.
 public struct DigesterError: Error, Equatable, Sendable, CustomStringConvertible {
   /// What is missing, and where to look.

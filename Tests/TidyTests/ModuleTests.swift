@@ -13,7 +13,7 @@ import Testing
     "Transport": ["CLinux", "Glibc"],
     "GuestMemory": ["CDirtyBitmap", "CLinux", "Transport", "Glibc"],
     "QMP": ["JSON", "Transport", "Dispatch", "Glibc"],
-    "MigrationEngine": ["MigrationCore", "Transport", "Wire", "Glibc"],
+    "MigrationEngine": ["MigrationCore", "PageHash", "Transport", "Wire", "Glibc"],
     "CheckpointStore": [
       "JSON", "PageHash", "CLinux", "CZstd", "CLZ4", "CZlib", "GRDB", "Glibc", "Foundation",
     ],
@@ -84,6 +84,7 @@ import Testing
     "Sources/KVM/KernelCall.swift", "Sources/KVM/KVMVirtualMachine+DirtyLog.swift",
     "Sources/KVM/RunMapping.swift",
     "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
+    "Sources/MigrationEngine/Known/PageFile.swift", "Sources/MigrationEngine/Known/PageRoom.swift",
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
     "Sources/QMP/Server/QMPEvent+Clock.swift",
     "Sources/VMM/Boot/BootFile.swift", "Sources/VMM/Boot/BootPlan+Source.swift",
