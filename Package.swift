@@ -70,8 +70,8 @@ let package = Package(
     .target(
       name: "Endpoints",
       dependencies: [
-        "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "DirtyTracking", "KVM",
-        "Transport", "Wire", "JSON", "CLinux",
+        "MigrationEngine", "MigrationCore", "CheckpointStore", "PageHash", "QMP", "DirtyTracking",
+        "KVM", "Transport", "Wire", "JSON", "CLinux",
       ],
       swiftSettings: strict),
 

@@ -19,8 +19,8 @@ import Testing
     ],
     "PageHash": ["CPageHash", "COpenSSL"],
     "Endpoints": [
-      "MigrationEngine", "MigrationCore", "CheckpointStore", "QMP", "DirtyTracking", "KVM",
-      "Transport", "Wire", "JSON", "CLinux", "DemoGuest", "Glibc", "Foundation",
+      "MigrationEngine", "MigrationCore", "CheckpointStore", "PageHash", "QMP", "DirtyTracking",
+      "KVM", "Transport", "Wire", "JSON", "CLinux", "DemoGuest", "Glibc", "Foundation",
     ],
     "KVM": ["Transport", "CLinux", "Glibc"],
     "Userfault": ["Transport", "CLinux", "Glibc"],
