@@ -56,8 +56,8 @@ let package = Package(
     .executableTarget(
       name: "godwit",
       dependencies: [
-        "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Devices", "DirtyTracking",
-        "QMP", "Transport", "Wire", "JSON", argumentParser,
+        "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Pager", "Devices",
+        "DirtyTracking", "QMP", "Transport", "Wire", "JSON", argumentParser,
       ],
       swiftSettings: strict, linkerSettings: selfContained),
 
@@ -79,8 +79,16 @@ let package = Package(
     .target(
       name: "VMM",
       dependencies: [
-        "Devices", "DirtyTracking", "Userfault", "KVM", "GuestMemory", "VMState", "QMP",
+        "Pager", "Devices", "DirtyTracking", "Userfault", "KVM", "GuestMemory", "VMState", "QMP",
         "MigrationEngine", "MigrationCore", "DemoGuest", "Transport", "Wire", "JSON", "CLinux",
+      ],
+      swiftSettings: strict),
+
+    // What receives a machine's memory from outside of it.
+    .target(
+      name: "Pager",
+      dependencies: [
+        "MigrationEngine", "MigrationCore", "Userfault", "Transport", "Wire", "CLinux",
       ],
       swiftSettings: strict),
     .target(
@@ -221,6 +229,13 @@ let package = Package(
       name: "GuestMemoryTests", dependencies: ["GuestMemory", "Transport", "CLinux"],
       swiftSettings: testing),
     .testTarget(
+      name: "PagerTests",
+      dependencies: [
+        "Pager", "MigrationEngine", "MigrationCore", "Simulation", "Userfault", "Transport", "Wire",
+        "godwit",
+      ],
+      swiftSettings: testing),
+    .testTarget(
       name: "KVMTests", dependencies: ["KVM", "Transport", "CLinux"], swiftSettings: testing),
     .testTarget(
       name: "UserfaultTests", dependencies: ["Userfault", "Transport", "CLinux"],
@@ -253,7 +268,7 @@ let package = Package(
       name: "VMMTests",
       dependencies: [
         "VMM", "Devices", "DirtyTracking", "KVM", "GuestMemory", "VMState", "QMP", "DemoGuest",
-        "MigrationEngine", "QEMULab", "Transport", "Wire", "JSON",
+        "MigrationEngine", "QEMULab", "Transport", "Wire", "JSON", "Pager", "Userfault", "godwit",
       ],
       exclude: ["Fixtures"], swiftSettings: testing),
     .testTarget(name: "TidyTests", swiftSettings: testing),

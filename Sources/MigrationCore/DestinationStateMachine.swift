@@ -98,6 +98,16 @@ public struct DestinationStateMachine: Sendable {
     self.runsMachine = runsMachine
   }
 
+  /// A destination whose machine runs and whose link broke; ``relinked()`` carries on.
+  public static func interrupted() -> DestinationStateMachine {
+    var machine = DestinationStateMachine(runsMachine: true)
+    machine.phase = .interrupted
+    machine.hasReturnPath = true
+    machine.wasAdvised = true
+    machine.wasSwitched = true
+    return machine
+  }
+
   // MARK: Events
 
   /// Takes an event; carry out what it returns before the next one.

@@ -4,6 +4,10 @@
 public import Wire
 
 /// The pages of a machine that runs before all of its memory is there.
+///
+/// Pages travel in target pages and are placed in the pages that back their block, which may be
+/// larger: such a page is there once all of it is. Whatever names a page to be placed or asked for
+/// names it by its first byte.
 public struct PageArrivals: Sendable {
   /// What a fault of the guest calls for.
   public enum Answer: Sendable, Equatable {
@@ -15,56 +19,168 @@ public struct PageArrivals: Sendable {
     case present
   }
 
+  /// What a target page that came makes of the page that it is a part of.
+  public enum Progress: Sendable, Equatable {
+    /// More of the page has to come.
+    case partial
+    /// All of the page came.
+    case whole(RAMPageAddress)
+  }
+
   /// Something the source did that would break the machine's memory.
   public struct Violation: Error, Equatable, Sendable, CustomStringConvertible {
     /// What was called for, and what came: a sentence.
     public let description: String
   }
 
-  /// How often the guest had to wait for a page that nobody had asked for yet.
-  public private(set) var requestCount: UInt64 = 0
-  /// Pages that have not arrived.
-  public private(set) var missingCount: Int
-
-  private let blocks: [RAMBlockDescription]
-  private let pageSize: UInt64
-  private var arrived: [PageBitmap]
-  private var requested: [PageBitmap]
-  /// The block that the last request on this link named; later ones may leave the name out.
-  private var namedBlock: Int?
-
-  /// Nothing has arrived.
-  ///
-  /// Every block is made of pages of `pageSize` bytes, here and in the stream.
-  public init(blocks: [RAMBlockDescription], pageSize: Int) {
-    self.blocks = blocks
-    self.pageSize = UInt64(pageSize)
-    arrived = blocks.map { PageBitmap(pageCount: Int($0.usedLength) / pageSize) }
-    requested = arrived
-    missingCount = arrived.reduce(0) { $0 + $1.pageCount }
+  /// One block's pages.
+  struct Block: Sendable {
+    let name: String
+    let byteCount: UInt64
+    /// The size of the pages that back it, in bytes.
+    let pageSize: UInt64
+    /// Target pages that are in place.
+    var arrived: PageBitmap
+    /// Runs of target pages that the source took back, which is to say that it will send them.
+    var owed: [Range<Int>]
+    /// Backing pages that were asked for.
+    var requested: PageBitmap
   }
 
-  /// A page has been put in place.
+  /// How often the guest had to wait for a page that nobody had asked for yet.
+  public private(set) var requestCount: UInt64 = 0
+  /// Target pages that have not arrived.
+  public private(set) var missingCount: Int
+
+  private let targetPageSize: UInt64
+  private var blocks: [Block]
+  /// The block that the last request on this link named; later ones may leave the name out.
+  private var namedBlock: Int?
+  /// The backing page that comes just now, and the target page that has to come next.
+  private var gathering: (page: RAMPageAddress, next: UInt64)?
+
+  /// Nothing has arrived, or what `kept` says.
   ///
-  /// - Throws: ``Violation`` where it was there already: the guest may have written to it.
-  public mutating func arrive(_ page: RAMPageAddress) throws(Violation) {
-    guard insert(page) else {
-      throw Violation(
-        description: "The source sent the page at \(page.offset) of block "
-          + "'\(blocks[page.blockIndex].name)' twice, and what the guest wrote to it since would "
-          + "be lost.")
+  /// - Parameters:
+  ///   - blocks: as the source announced them; their lengths are multiples of their page size.
+  ///   - targetPageSize: the size of the stream's pages, in bytes.
+  ///   - pageSizes: the size of the pages that back each block, in bytes; none smaller than the
+  ///     target page. Where there are fewer than blocks, the target page's.
+  ///   - kept: for each block, the target pages that are in place and those that are owed.
+  public init(
+    blocks: [RAMBlockDescription], targetPageSize: Int, pageSizes: [Int] = [],
+    kept: [KeptPages] = []
+  ) {
+    self.targetPageSize = UInt64(targetPageSize)
+    self.blocks = blocks.enumerated().map { index, block in
+      let pageSize = index < pageSizes.count ? pageSizes[index] : targetPageSize
+      let none = PageBitmap(pageCount: Int(block.usedLength) / targetPageSize)
+      return Block(
+        name: block.name, byteCount: block.usedLength, pageSize: UInt64(pageSize),
+        arrived: index < kept.count ? kept[index].arrived : none,
+        owed: index < kept.count ? kept[index].owed : [],
+        requested: PageBitmap(pageCount: Int(block.usedLength) / pageSize))
+    }
+    missingCount = self.blocks.reduce(0) { $0 + $1.arrived.pageCount - $1.arrived.memberCount }
+  }
+
+  /// What is known of a block's pages when a postcopy is carried on.
+  public struct KeptPages: Sendable {
+    /// Target pages that are in place.
+    public var arrived: PageBitmap
+    /// Runs of target pages that the source has taken back, to send them later.
+    public var owed: [Range<Int>]
+
+    /// What is known of a block.
+    public init(arrived: PageBitmap, owed: [Range<Int>]) {
+      self.arrived = arrived
+      self.owed = owed
     }
   }
 
   /// A page that may come any number of times, as before the machine runs, has been put in place.
-  public mutating func place(_ page: RAMPageAddress) { _ = insert(page) }
-
-  /// Whether a page has arrived.
-  public func has(_ page: RAMPageAddress) -> Bool {
-    arrived[page.blockIndex].contains(number(of: page))
+  public mutating func place(_ page: RAMPageAddress) {
+    if blocks[page.blockIndex].arrived.insert(number(of: page)) { missingCount -= 1 }
   }
 
-  /// The source takes back what it sent of some ranges of a block.
+  /// Whether a target page has arrived.
+  public func has(_ page: RAMPageAddress) -> Bool {
+    blocks[page.blockIndex].arrived.contains(number(of: page))
+  }
+
+  // MARK: While the machine runs
+
+  /// A target page comes; it may be put in place, where nobody sees it yet.
+  ///
+  /// - Returns: whether that makes the page that backs it whole: then ``arrive(_:)`` follows.
+  /// - Throws: ``Violation`` where it was there already: the guest may have written to it; or
+  ///   where it comes in the middle of another page, or out of its order in its own.
+  public mutating func take(_ page: RAMPageAddress) throws(Violation) -> Progress {
+    let block = blocks[page.blockIndex]
+    guard !block.arrived.contains(number(of: page)) || block.pageSize != targetPageSize else {
+      throw twice(page)
+    }
+    guard block.pageSize != targetPageSize || gathering != nil else { return .whole(page) }
+    let first = RAMPageAddress(
+      blockIndex: page.blockIndex, offset: page.offset / block.pageSize * block.pageSize)
+    if isPresent(first) { throw twice(page) }
+    let expected = gathering?.page == first ? gathering?.next : nil
+    guard page.offset == expected ?? first.offset, gathering == nil || expected != nil else {
+      throw Violation(
+        description: "The source sent the page at \(page.offset) of block '\(block.name)' in the "
+          + "middle of another page of \(block.pageSize) bytes, which has to come whole.")
+    }
+    let next = page.offset + targetPageSize
+    gathering = next < first.offset + block.pageSize ? (first, next) : nil
+    return gathering == nil ? .whole(first) : .partial
+  }
+
+  /// A page that backs a block has been put in place, whole.
+  ///
+  /// - Returns: whether somebody waits for it.
+  public mutating func arrive(_ page: RAMPageAddress) -> Bool {
+    let pageSize = blocks[page.blockIndex].pageSize
+    let first = number(of: page)
+    for number in first..<first + Int(pageSize / targetPageSize)
+    where blocks[page.blockIndex].arrived.insert(number) {
+      missingCount -= 1
+    }
+    return blocks[page.blockIndex].requested.remove(Int(page.offset / pageSize))
+  }
+
+  /// The guest, or something that works for it, waits for a page.
+  public mutating func fault(_ page: RAMPageAddress) -> Answer {
+    if isPresent(page) { return .present }
+    let pageSize = blocks[page.blockIndex].pageSize
+    guard blocks[page.blockIndex].requested.insert(Int(page.offset / pageSize)) else {
+      return .awaited
+    }
+    requestCount += 1
+    return .request(request(page))
+  }
+
+  /// What was asked for and has not come, to be asked for again over a new link.
+  ///
+  /// What came of a page that is not whole is forgotten: the source sends it again.
+  public mutating func requestsAgain() -> [ReturnPathMessage] {
+    namedBlock = nil
+    gathering = nil
+    var messages: [ReturnPathMessage] = []
+    for index in blocks.indices {
+      let requested = blocks[index].requested
+      var next = 0
+      while let page = requested.firstMember(in: next..<requested.pageCount) {
+        let offset = UInt64(page) * blocks[index].pageSize
+        messages.append(request(RAMPageAddress(blockIndex: index, offset: offset)))
+        next = page + 1
+      }
+    }
+    return messages
+  }
+
+  // MARK: What is owed
+
+  /// The source takes back what it sent of some ranges of a block, and owes it from now on.
   ///
   /// - Returns: the block's number and the ranges, in bytes, that are to be emptied.
   /// - Throws: ``Violation`` for a block or a range that there is not.
@@ -75,9 +191,8 @@ public struct PageArrivals: Sendable {
       throw Violation(
         description: "The source discards pages of a block '\(name)' that it did not announce.")
     }
-    var discarded: [Range<UInt64>] = []
+    let (length, pageSize) = (blocks[index].byteCount, blocks[index].pageSize)
     for range in ranges {
-      let length = blocks[index].usedLength
       guard range.start % pageSize == 0, range.length % pageSize == 0, range.start <= length,
         range.length <= length - range.start
       else {
@@ -85,52 +200,44 @@ public struct PageArrivals: Sendable {
           description: "The source discards \(range.length) bytes at \(range.start) of block "
             + "'\(name)', which has \(length) bytes in pages of \(pageSize).")
       }
-      let end = Int((range.start + range.length) / pageSize)
-      var next = Int(range.start / pageSize)
-      while let page = arrived[index].firstMember(in: next..<end) {
-        if arrived[index].remove(page) { missingCount += 1 }
-        next = page + 1
-      }
-      discarded.append(range.start..<range.start + range.length)
     }
-    return (index, discarded)
-  }
-
-  /// The guest, or something that works for it, waits for a page.
-  public mutating func fault(_ page: RAMPageAddress) -> Answer {
-    let number = number(of: page)
-    if arrived[page.blockIndex].contains(number) { return .present }
-    guard requested[page.blockIndex].insert(number) else { return .awaited }
-    requestCount += 1
-    return .request(request(page))
-  }
-
-  /// What was asked for and has not come, to be asked for again over a new link.
-  public mutating func requestsAgain() -> [ReturnPathMessage] {
-    namedBlock = nil
-    var messages: [ReturnPathMessage] = []
-    for index in requested.indices {
-      var next = 0
-      let count = requested[index].pageCount
-      while let page = requested[index].firstMember(in: next..<count) {
-        messages.append(
-          request(RAMPageAddress(blockIndex: index, offset: UInt64(page) * pageSize)))
+    for range in ranges {
+      let end = Int((range.start + range.length) / targetPageSize)
+      var next = Int(range.start / targetPageSize)
+      blocks[index].owe(next..<end)
+      while let page = blocks[index].arrived.firstMember(in: next..<end) {
+        if blocks[index].arrived.remove(page) { missingCount += 1 }
         next = page + 1
       }
     }
-    return messages
+    return (index, ranges.map { $0.start..<$0.start + $0.length })
+  }
+
+  /// How many target pages the source has said it would send and has not sent.
+  public var owedCount: Int {
+    blocks.indices.reduce(0) { $0 + blocks[$1].owedCount }
+  }
+
+  /// What never came, in bytes of each block: zeros, once the source has ended.
+  public func missingRanges() -> [(blockIndex: Int, range: Range<UInt64>)] {
+    blocks.enumerated().flatMap { index, block in
+      block.arrived.missingRuns(in: 0..<block.arrived.pageCount).map { run in
+        (
+          index, UInt64(run.lowerBound) * targetPageSize..<UInt64(run.upperBound) * targetPageSize
+        )
+      }
+    }
   }
 
   /// Which pages of a block have arrived, as a recovering source asks for it.
   ///
   /// - Throws: ``Violation`` for a block that there is not.
   public func bitmap(ofBlock name: String) throws(Violation) -> ReceivedBitmap {
-    guard let index = blocks.firstIndex(where: { $0.name == name }) else {
+    guard let pages = blocks.first(where: { $0.name == name })?.arrived else {
       throw Violation(
         description: "The source asks what has arrived of a block '\(name)' that it did not "
           + "announce.")
     }
-    let pages = arrived[index]
     var bitmap = ReceivedBitmap(pageCount: pages.pageCount)
     var next = 0
     while let page = pages.firstMember(in: next..<pages.pageCount) {
@@ -140,19 +247,64 @@ public struct PageArrivals: Sendable {
     return bitmap
   }
 
-  private mutating func insert(_ page: RAMPageAddress) -> Bool {
-    let number = number(of: page)
-    guard arrived[page.blockIndex].insert(number) else { return false }
-    _ = requested[page.blockIndex].remove(number)
-    missingCount -= 1
-    return true
+  // MARK: Parts
+
+  /// Whether all of a page that backs a block is there.
+  private func isPresent(_ page: RAMPageAddress) -> Bool {
+    let block = blocks[page.blockIndex]
+    let first = number(of: page)
+    guard block.pageSize != targetPageSize else { return block.arrived.contains(first) }
+    let pages = first..<first + Int(block.pageSize / targetPageSize)
+    return block.arrived.firstNonMember(in: pages) == nil
+  }
+
+  private func twice(_ page: RAMPageAddress) -> Violation {
+    Violation(
+      description: "The source sent the page at \(page.offset) of block "
+        + "'\(blocks[page.blockIndex].name)' twice, and what the guest wrote to it since would be "
+        + "lost.")
   }
 
   private mutating func request(_ page: RAMPageAddress) -> ReturnPathMessage {
     let name = namedBlock == page.blockIndex ? nil : blocks[page.blockIndex].name
     namedBlock = page.blockIndex
-    return .requestPages(block: name, start: page.offset, length: UInt32(pageSize))
+    return .requestPages(
+      block: name, start: page.offset, length: UInt32(blocks[page.blockIndex].pageSize))
   }
 
-  private func number(of page: RAMPageAddress) -> Int { Int(page.offset / pageSize) }
+  private func number(of page: RAMPageAddress) -> Int { Int(page.offset / targetPageSize) }
+}
+
+extension PageArrivals.Block {
+  /// Takes note that pages will be sent; sources name them in their order.
+  mutating func owe(_ pages: Range<Int>) {
+    if let last = owed.last, last.upperBound == pages.lowerBound {
+      owed[owed.count - 1] = last.lowerBound..<pages.upperBound
+    } else if !pages.isEmpty {
+      owed.append(pages)
+    }
+  }
+
+  /// How many pages are owed and have not come.
+  var owedCount: Int {
+    guard arrived.memberCount < arrived.pageCount else { return 0 }
+    // A range that was named twice counts twice: only none or some matters.
+    return owed.reduce(0) { count, run in
+      count + arrived.missingRuns(in: run).reduce(0) { $0 + $1.count }
+    }
+  }
+}
+
+extension PageBitmap {
+  /// The runs of pages inside a range that are no members.
+  fileprivate func missingRuns(in range: Range<Int>) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    var next = range.lowerBound
+    while let start = firstNonMember(in: next..<range.upperBound) {
+      let end = firstMember(in: start..<range.upperBound) ?? range.upperBound
+      runs.append(start..<end)
+      next = end
+    }
+    return runs
+  }
 }

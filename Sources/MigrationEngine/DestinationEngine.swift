@@ -8,7 +8,7 @@ internal import Wire
 
 /// Receives a machine from a migration source and gives it to an endpoint.
 public final class DestinationEngine: Sendable {
-  private let channel: Mutex<ByteChannel>
+  private let channel: Mutex<ByteChannel?>
   private let endpoint: Mutex<EndpointBox>
   private let options: DestinationOptions
   private let counters: ProgressCounters
@@ -29,6 +29,27 @@ public final class DestinationEngine: Sendable {
     counters = ProgressCounters(observer: options.statusObserver)
   }
 
+  /// An engine for a postcopy that another began: its machine runs, and waits for a link.
+  ///
+  /// Faults are heard of from now on; `resume(over:)` carries on. Throws what the endpoint throws.
+  public init(
+    resuming interrupted: InterruptedPostcopy, endpoint: any PostcopyEndpoint,
+    options: DestinationOptions = DestinationOptions()
+  ) throws {
+    channel = Mutex(nil)
+    self.endpoint = Mutex(EndpointBox(endpoint: endpoint))
+    self.options = options
+    counters = ProgressCounters(from: .postcopyPaused, observer: options.statusObserver)
+    let recovery = interrupted.recovery
+    counters.totalRAMBytes.store(
+      recovery.blocks.reduce(0) { $0 &+ $1.usedLength }, ordering: .relaxed)
+    let postcopy = PostcopyArrival(endpoint, interrupted, counters: counters)
+    self.interrupted.withLock {
+      $0 = InterruptedReception(machine: .interrupted(), postcopy: postcopy, recovery: recovery)
+    }
+    try postcopy.serve(recovery)
+  }
+
   /// How far it has come; from any thread, at any time.
   public var progress: MigrationProgress { counters.snapshot }
 
@@ -42,7 +63,7 @@ public final class DestinationEngine: Sendable {
 
   /// Ends the connection from any thread, as if the source had: for a machine that runs already.
   public func breakLink() {
-    channel.withLock { $0 }.shutdownBoth()
+    channel.withLock { $0 }?.shutdownBoth()
   }
 
   /// Receives the machine; returns once it is complete in the endpoint and the source knows.
@@ -51,12 +72,16 @@ public final class DestinationEngine: Sendable {
   /// ``MigrationError/interrupted(during:bytesReceived:cause:)`` the machine runs and waits for
   /// `resume(over:)`.
   public func run() throws(MigrationError) -> DestinationReport {
+    guard let channel = channel.withLock({ $0 }) else {
+      throw .refused(reason: "A postcopy that was interrupted is resumed.", bytesReceived: 0)
+    }
     let endpoint = self.endpoint.withLock { $0.endpoint }
     let reception = Reception(
-      endpoint: endpoint, channel: channel.withLock { $0 }, options: options, counters: counters)
+      endpoint: endpoint, channel: channel, options: options, counters: counters)
     var decoder = options.decoder
     decoder.takesKnownPages = options.knownContent != nil
-    return try conclude(reception, StreamDecoder(options: decoder), beginning: .setup)
+    return try conclude(
+      reception, StreamDecoder(options: decoder), over: channel, beginning: .setup)
   }
 
   /// Goes on where the link broke after the machine had begun to run, over a new one.
@@ -81,12 +106,13 @@ public final class DestinationEngine: Sendable {
       throw .resources(during: "getting ready for pages by their hashes", cause: error)
     }
     return try conclude(
-      reception, StreamDecoder(options: decoder), beginning: .postcopyRecover)
+      reception, StreamDecoder(options: decoder), over: channel, beginning: .postcopyRecover)
   }
 
   /// Receives to the end, or says what the end was instead.
   private func conclude(
-    _ beginning: Reception, _ decoder: StreamDecoder, beginning status: MigrationStatus
+    _ beginning: Reception, _ decoder: StreamDecoder, over channel: ByteChannel,
+    beginning status: MigrationStatus
   ) throws(MigrationError) -> DestinationReport {
     let start = ContinuousClock.now
     var reception = beginning
@@ -94,7 +120,7 @@ public final class DestinationEngine: Sendable {
     defer { reception.endAnnouncement() }
     do {
       try counters.advance(to: status)
-      try receive(into: &reception, &decoder)
+      try receive(into: &reception, &decoder, over: channel)
       try counters.advance(to: .completed)
     } catch {
       let activity = reception.machine.activity
@@ -119,10 +145,9 @@ public final class DestinationEngine: Sendable {
   }
 
   private func receive(
-    into reception: inout Reception, _ decoder: inout StreamDecoder
+    into reception: inout Reception, _ decoder: inout StreamDecoder, over channel: ByteChannel
   ) throws {
     var buffer = ReceiveBuffer(byteCount: max(4096, options.readByteCount))
-    let channel = channel.withLock { $0 }
     while !reception.isComplete {
       let count = try buffer.fill(from: channel)
       guard count > 0 else {

@@ -33,6 +33,7 @@ final class PostcopyArrival: Sendable {
 
   private let endpoint: any PostcopyEndpoint
   private let counters: ProgressCounters
+  private let targetPageSize: Int
   private let arrivals: Mutex<PageArrivals>
   private let link: Mutex<Link>
   private let loading = Mutex(Loading.loading)
@@ -40,13 +41,35 @@ final class PostcopyArrival: Sendable {
   private let failure = FirstError()
 
   init(
-    _ endpoint: any PostcopyEndpoint, blocks: [RAMBlockDescription], channel: ByteChannel,
+    _ endpoint: any PostcopyEndpoint, blocks: [RAMBlockDescription], targetPageSize: Int,
+    channel: ByteChannel, counters: ProgressCounters
+  ) {
+    self.endpoint = endpoint
+    self.counters = counters
+    self.targetPageSize = targetPageSize
+    arrivals = Mutex(
+      PageArrivals(
+        blocks: blocks, targetPageSize: targetPageSize,
+        pageSizes: blocks.indices.map(endpoint.pageByteCount)))
+    link = Mutex(Link(channel: channel))
+  }
+
+  /// A postcopy that ran before and has no link.
+  init(
+    _ endpoint: any PostcopyEndpoint, _ interrupted: InterruptedPostcopy,
     counters: ProgressCounters
   ) {
     self.endpoint = endpoint
     self.counters = counters
-    arrivals = Mutex(PageArrivals(blocks: blocks, pageSize: endpoint.pageByteCount))
-    link = Mutex(Link(channel: channel))
+    let recovery = interrupted.recovery
+    targetPageSize = recovery.targetPageSize
+    arrivals = Mutex(
+      PageArrivals(
+        blocks: recovery.blocks, targetPageSize: recovery.targetPageSize,
+        pageSizes: recovery.blocks.indices.map(endpoint.pageByteCount), kept: interrupted.pages))
+    link = Mutex(Link(takesRequests: false))
+    loading.withLock { $0 = .running }
+    countRemaining()
   }
 
   // MARK: Pages
@@ -60,18 +83,33 @@ final class PostcopyArrival: Sendable {
     for range in discarded { try endpoint.discard(range, ofBlock: index) }
   }
 
-  /// A page comes while the machine runs; `content` is nil for zeros.
-  func serve(_ page: RAMPageAddress, _ fill: () throws -> Void) throws {
-    // Only this thread adds pages, so that nothing happens between the two.
-    if arrivals.withLock({ $0.has(page) }) { try arrivals.withLock { try $0.arrive(page) } }
-    try fill()
-    try arrivals.withLock { try $0.arrive(page) }
-    counters.remainingRAMBytes.subtract(UInt64(endpoint.pageByteCount), ordering: .relaxed)
+  /// A target page comes while the machine runs; `content` is nil for zeros.
+  func serve(_ page: RAMPageAddress, _ content: RawSpan?) throws {
+    // Only this thread adds pages, so that nothing happens between the steps but faults.
+    let progress = try arrivals.withLock { try $0.take(page) }
+    if let content {
+      try endpoint.fill(page, content: content)
+    } else {
+      try endpoint.fillZero(page)
+    }
+    guard case .whole(let whole) = progress else { return }
+    try endpoint.keep(whole)
+    let (isAwaited, missing) = arrivals.withLock { ($0.arrive(whole), $0.missingCount) }
+    try endpoint.release(whole, isAwaited: isAwaited, isZero: content == nil)
+    counters.remainingRAMBytes.store(UInt64(missing * targetPageSize), ordering: .relaxed)
   }
 
-  /// Pages that have not come, and those that somebody waited for.
-  var counts: (missing: Int, requests: UInt64) {
-    arrivals.withLock { ($0.missingCount, $0.requestCount) }
+  /// Target pages that the source said it would send and has not sent.
+  var owedCount: Int { arrivals.withLock { $0.owedCount } }
+
+  /// Lets memory be ordinary; what never came is zeros.
+  func endServing() throws {
+    try endpoint.endServing(missing: arrivals.withLock { $0.missingRanges() })
+  }
+
+  private func countRemaining() {
+    let missing = arrivals.withLock { $0.missingCount }
+    counters.remainingRAMBytes.store(UInt64(missing * targetPageSize), ordering: .relaxed)
   }
 
   func bitmap(ofBlock name: String) throws -> ReceivedBitmap {
@@ -143,15 +181,21 @@ final class PostcopyArrival: Sendable {
 
   /// Serves faults, and loads and runs the machine on a thread of its own: what it touches comes
   /// over the very link that the caller reads.
-  func begin(_ state: DeviceState, ping: UInt32?) throws {
-    counters.remainingRAMBytes.store(
-      UInt64(counts.missing * endpoint.pageByteCount), ordering: .relaxed)
-    try endpoint.beginServing { [self] page in fault(page) }
+  func begin(
+    _ state: DeviceState, ping: UInt32?, _ recovery: StreamDecoder.Recovery
+  ) throws {
+    countRemaining()
+    try serve(recovery)
     do {
       _ = try NamedThread(name: "godwit-load") { [self] in load(state, ping: ping) }
     } catch {
       throw ResourceFailure(activity: "starting a thread", cause: error)
     }
+  }
+
+  /// Has faults be heard of from now on.
+  func serve(_ recovery: StreamDecoder.Recovery) throws {
+    try endpoint.beginServing(recovery) { [self] page in fault(page) }
   }
 
   private func load(_ state: DeviceState, ping: UInt32?) {
@@ -162,6 +206,7 @@ final class PostcopyArrival: Sendable {
         throw EndpointFailure(activity: "loading the state of the devices", cause: error)
       }
       guard advance(from: .loading, to: .committed) else { return }
+      endpoint.commit()
       if let ping { try reply(.pong(ping)) }
       try counters.advance(to: .postcopyActive)
       set(.starting)
@@ -174,7 +219,7 @@ final class PostcopyArrival: Sendable {
     } catch {
       failure.store(error)
       // Before the source counts on the machine it is told that there will be none.
-      if advance(from: .loading, to: .failed) { try? reply(.shut(status: 1)) }
+      if giveUp() { try? reply(.shut(status: 1)) }
       set(.failed)
       link.withLock { $0.channel?.shutdownBoth() }
     }
@@ -182,7 +227,11 @@ final class PostcopyArrival: Sendable {
 
   /// Gives up a machine that was not committed to, so that its source can go on; says whether this
   /// call did so.
-  func giveUp() -> Bool { advance(from: .loading, to: .failed) }
+  func giveUp() -> Bool {
+    guard advance(from: .loading, to: .failed) else { return false }
+    endpoint.giveUp()
+    return true
+  }
 
   /// Whether a machine that was committed to goes on without its link.
   func goesOn() -> Bool { wait { $0 != .loading && $0 != .committed } != .failed }

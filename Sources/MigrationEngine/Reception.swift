@@ -22,6 +22,8 @@ struct Reception: StreamVisitor {
   private(set) var postcopy: PostcopyArrival?
   private var deltaBase: [UInt8] = []
   private var targetPageSize: Int
+  private var blocks: [RAMBlockDescription] = []
+  private var ramSectionID: UInt32 = 0
 
   init(
     endpoint: any DestinationEndpoint, channel: ByteChannel, options: DestinationOptions,
@@ -78,6 +80,7 @@ struct Reception: StreamVisitor {
     if case .command(.postcopyAdvise(let advice?)) = event {
       targetPageSize = Int(clamping: advice.targetPageSize)
     }
+    if case .sectionStart(let header) = event, header.name == "ram" { ramSectionID = header.id }
     if let postcopy, event == .endOfStream, machine.phase == .running {
       try Self.checkWhole(postcopy)
     }
@@ -129,12 +132,8 @@ struct Reception: StreamVisitor {
   /// Puts a page where it belongs: for good while the machine runs, for the time being before.
   func place(_ page: RAMPageAddress, _ content: RawSpan) throws {
     do {
-      guard let postcopy, let running = endpoint as? any PostcopyEndpoint else {
-        return try endpoint.place(page, content: content)
-      }
-      if machine.phase == .running {
-        return try postcopy.serve(page) { try running.serve(page, content: content) }
-      }
+      guard let postcopy else { return try endpoint.place(page, content: content) }
+      if machine.phase == .running { return try postcopy.serve(page, content) }
       try endpoint.place(page, content: content)
       postcopy.place(page)
     } catch let violation as PageArrivals.Violation {
@@ -146,12 +145,8 @@ struct Reception: StreamVisitor {
 
   private func placeZero(_ page: RAMPageAddress) throws {
     do {
-      guard let postcopy, let running = endpoint as? any PostcopyEndpoint else {
-        return try endpoint.placeZero(page)
-      }
-      if machine.phase == .running {
-        return try postcopy.serve(page) { try running.serveZero(page) }
-      }
+      guard let postcopy else { return try endpoint.placeZero(page) }
+      if machine.phase == .running { return try postcopy.serve(page, nil) }
       try endpoint.placeZero(page)
       postcopy.place(page)
     } catch let violation as PageArrivals.Violation {
@@ -161,9 +156,11 @@ struct Reception: StreamVisitor {
     }
   }
 
-  /// A source may end only when it has sent everything; else the machine would wait for ever.
+  /// A source may end only when it has sent everything that it took back: what it promised.
+  ///
+  /// What it never spoke of is zeros.
   private static func checkWhole(_ postcopy: PostcopyArrival) throws {
-    let missing = postcopy.counts.missing
+    let missing = postcopy.owedCount
     guard missing == 0 else {
       throw DestinationStateMachine.Refusal(
         description: "The source ended although \(missing) pages have not come.")
@@ -188,6 +185,7 @@ struct Reception: StreamVisitor {
         try reply(message)
       case .prepare(let configuration, let blocks):
         try counters.advance(to: .active)
+        self.blocks = blocks
         counters.totalRAMBytes.store(
           blocks.reduce(0) { $0 &+ $1.usedLength }, ordering: .relaxed)
         do {
@@ -198,7 +196,8 @@ struct Reception: StreamVisitor {
         try expectKnownPages(of: blocks)
         if machine.wasAdvised, let running = endpoint as? any PostcopyEndpoint {
           postcopy = PostcopyArrival(
-            running, blocks: blocks, channel: channel, counters: counters)
+            running, blocks: blocks, targetPageSize: targetPageSize, channel: channel,
+            counters: counters)
           counters.remainingRAMBytes.store(
             counters.totalRAMBytes.load(ordering: .relaxed), ordering: .relaxed)
         }
@@ -227,7 +226,10 @@ struct Reception: StreamVisitor {
       case .run(let state, let ping):
         try checkNothingIsMissed()
         try counters.advance(to: .device)
-        try postcopy?.begin(state, ping: ping)
+        try postcopy?.begin(
+          state, ping: ping,
+          StreamDecoder.Recovery(
+            ramSectionID: ramSectionID, blocks: blocks, targetPageSize: targetPageSize))
       case .replyBitmap(let block):
         guard let postcopy else { continue }
         try reply(.receivedBitmap(block: block, bitmap: try postcopy.bitmap(ofBlock: block)))
@@ -240,9 +242,13 @@ struct Reception: StreamVisitor {
   }
 
   private func seal() throws {
-    if let postcopy, let running = endpoint as? any PostcopyEndpoint, machine.wasSwitched {
+    if let postcopy, machine.wasSwitched {
       try postcopy.waitUntilRunning()
-      running.endServing()
+      do {
+        try postcopy.endServing()
+      } catch {
+        throw EndpointFailure(activity: "making memory ordinary again", cause: error)
+      }
       return
     }
     do {
@@ -284,7 +290,8 @@ struct Reception: StreamVisitor {
   /// Lets go of whoever waits for a page of a machine that will never run.
   func abandon() {
     guard machine.wasSwitched, let running = endpoint as? any PostcopyEndpoint else { return }
-    running.endServing()
+    // It is over; what this fails at cannot be put right any more.
+    try? running.endServing(missing: [])
   }
 
   /// Tells the source, if it listens, and says what a person is told.

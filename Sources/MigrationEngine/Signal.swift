@@ -1,5 +1,5 @@
-// Threads of one engine waiting for each other: the one place where they block on anything but
-// a channel.
+// Threads of an engine, or of a pager, waiting for each other: the one place where they block on
+// anything but a channel.
 
 internal import Glibc
 
@@ -7,13 +7,14 @@ internal import Glibc
 ///
 /// Changes that come between two waits are not lost: a waiter names the change it has seen.
 @safe
-final class Signal: @unchecked Sendable {
+public final class Signal: @unchecked Sendable {
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
   private let condition: UnsafeMutablePointer<pthread_cond_t>
   /// Guarded by `mutex`.
   private var changes: UInt64 = 0
 
-  init() {
+  /// A condition of which nothing was announced.
+  public init() {
     // SAFETY: both are allocated once, initialised before use and freed in deinit only; the
     // condition is timed by the monotonic clock.
     unsafe mutex = .allocate(capacity: 1)
@@ -37,7 +38,7 @@ final class Signal: @unchecked Sendable {
   }
 
   /// How many changes were announced so far.
-  var changeCount: UInt64 {
+  public var changeCount: UInt64 {
     // SAFETY: the lock is held around the read.
     unsafe pthread_mutex_lock(mutex)
     defer { unsafe pthread_mutex_unlock(mutex) }
@@ -45,7 +46,7 @@ final class Signal: @unchecked Sendable {
   }
 
   /// Wakes everyone who waits.
-  func announce() {
+  public func announce() {
     // SAFETY: the lock is held around the change.
     unsafe pthread_mutex_lock(mutex)
     changes &+= 1
@@ -54,7 +55,7 @@ final class Signal: @unchecked Sendable {
   }
 
   /// Waits until there were more changes than `seen`, or `timeout` has passed.
-  func wait(after seen: UInt64, timeout: Duration) {
+  public func wait(after seen: UInt64, timeout: Duration) {
     var deadline = timespec()
     // SAFETY: the kernel fills the local; the lock is held around the check and the wait.
     unsafe clock_gettime(CLOCK_MONOTONIC, &deadline)

@@ -51,6 +51,34 @@ extension ByteChannel {
     return (bytes, passed >= 0 ? passed : nil)
   }
 
+  /// A second descriptor of what is read from: of both directions where
+  /// ``duplicateOutput()`` has none.
+  ///
+  /// For handing the channel to another process; forget it here then, or it never ends there.
+  public func duplicateInput() throws(TransportError) -> OwnedDescriptor {
+    try OwnedDescriptor.duplicate(of: descriptors.input)
+  }
+
+  /// A second descriptor of what is written to, where that is another; nil where it is the same.
+  public func duplicateOutput() throws(TransportError) -> OwnedDescriptor? {
+    guard descriptors.output != descriptors.input else { return nil }
+    return try OwnedDescriptor.duplicate(of: descriptors.output)
+  }
+
+  /// Takes over two descriptors, one for each direction.
+  /// - Parameters:
+  ///   - input: read from.
+  ///   - output: written to.
+  ///   - peer: what messages call it.
+  public convenience init(
+    adoptingInput input: consuming OwnedDescriptor, output: consuming OwnedDescriptor,
+    peer: String
+  ) throws(TransportError) {
+    let descriptors = ChannelDescriptors(input: input.release(), output: output.release())
+    try descriptors.makeNonblocking(peer: peer)
+    try self.init(descriptors, kind: .pipe, peer: peer, command: nil)
+  }
+
   private var isUnixSocket: Bool {
     kind == .socket && SocketAddress.local(of: descriptors.output)?.family == AF_UNIX
   }

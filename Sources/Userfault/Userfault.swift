@@ -2,11 +2,12 @@
 
 import CLinux
 import Glibc
-import Transport
+public import Transport
 
-/// A userfaultfd of this process.
+/// A userfaultfd of this process, or one that another handed over.
 ///
-/// Requests may come from any thread. Ranges are addresses of this process, whole pages; a range
+/// Requests may come from any thread. Ranges are addresses of the process that opened it, whole
+/// pages; a range
 /// that is not registered is refused by the kernel.
 public final class Userfault: Sendable {
   private let descriptor: OwnedDescriptor
@@ -37,6 +38,18 @@ public final class Userfault: Sendable {
     self.features = features
     _ = try Self.handshake(descriptor, features: features)
   }
+
+  /// Takes over a userfaultfd that another process has opened, on its own memory: addresses are
+  /// that process's.
+  /// - Parameter features: what it was opened with.
+  public init(adopting descriptor: consuming OwnedDescriptor, features: UserfaultFeatures = []) {
+    self.descriptor = descriptor
+    self.features = features
+  }
+
+  /// The number of its descriptor, valid while this object lives: for handing it to another
+  /// process.
+  public var rawDescriptor: Int32 { descriptor.raw }
 
   private static func openDescriptor() -> Int32 {
     let number = godwit_userfaultfd_open(0)

@@ -25,7 +25,7 @@ struct Godwit: AsyncParsableCommand {
       Exit codes: 0 done, 1 failed, 2 wrong usage. `godwit help COMMAND` explains a command.
       """,
     version: "0.1.0",
-    subcommands: [KeepMonitorCommand.self],
+    subcommands: [KeepMonitorCommand.self, PagerCommand.self],
     groupedSubcommands: [
       CommandGroup(
         name: "Machines:",

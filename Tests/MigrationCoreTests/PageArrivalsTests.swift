@@ -12,7 +12,7 @@ import Wire
   ]
 
   private func arrivals() -> PageArrivals {
-    PageArrivals(blocks: blocks, pageSize: Self.pageSize)
+    PageArrivals(blocks: blocks, targetPageSize: Self.pageSize)
   }
 
   private func page(_ block: Int, _ number: Int) -> RAMPageAddress {
@@ -36,7 +36,9 @@ import Wire
 
   @Test func `who waits for a page that has come is woken, not asked for again`() throws {
     var arrivals = arrivals()
-    try arrivals.arrive(page(0, 3))
+    #expect(try arrivals.take(page(0, 3)) == .whole(page(0, 3)))
+    let wasAwaited = arrivals.arrive(page(0, 3))
+    #expect(!wasAwaited)
     #expect(arrivals.fault(page(0, 3)) == .present)
     #expect(arrivals.has(page(0, 3)))
     #expect(arrivals.missingCount == 71)
@@ -44,9 +46,9 @@ import Wire
 
   @Test func `a page that comes twice is refused: the guest may have written to it`() throws {
     var arrivals = arrivals()
-    try arrivals.arrive(page(1, 7))
+    _ = arrivals.arrive(page(1, 7))
     let error = #expect(throws: PageArrivals.Violation.self) {
-      try arrivals.arrive(page(1, 7))
+      try arrivals.take(page(1, 7))
     }
     #expect(error?.description.contains("vga.vram") == true)
     #expect(arrivals.missingCount == 71)
@@ -58,7 +60,8 @@ import Wire
     var arrivals = arrivals()
     for number in [9, 2, 30] { _ = arrivals.fault(page(0, number)) }
     _ = arrivals.fault(page(1, 1))
-    try arrivals.arrive(page(0, 9))
+    let wasAwaited = arrivals.arrive(page(0, 9))
+    #expect(wasAwaited)
     #expect(
       arrivals.requestsAgain() == [
         request("pc.ram", 2), request(nil, 30), request("vga.vram", 1),
@@ -98,5 +101,86 @@ import Wire
 
   @Test func `the bitmap of a block that was not announced is refused`() {
     #expect(throws: PageArrivals.Violation.self) { try arrivals().bitmap(ofBlock: "pc.bios") }
+  }
+
+  @Test func `what was taken back is owed until it comes, what was never spoken of is not`() throws
+  {
+    var arrivals = arrivals()
+    for number in 0..<4 { arrivals.place(page(0, number)) }
+    #expect(arrivals.owedCount == 0)
+    _ = try arrivals.discard(
+      block: "pc.ram",
+      [RAMDiscardRange(start: 1024, length: 2048), RAMDiscardRange(start: 8192, length: 1024)])
+    #expect(arrivals.owedCount == 3)
+    for number in [1, 8] {
+      #expect(try arrivals.take(page(0, number)) == .whole(page(0, number)))
+      _ = arrivals.arrive(page(0, number))
+    }
+    #expect(arrivals.owedCount == 1)
+    _ = arrivals.arrive(page(0, 2))
+    #expect(arrivals.owedCount == 0)
+    let missing = arrivals.missingRanges()
+    #expect(missing.map(\.blockIndex) == [0, 0, 1])
+    #expect(missing.map(\.range) == [4096..<8192, 9216..<65536, 0..<8192])
+  }
+
+  // Pages of four target pages in the first block, of one in the second.
+  private func largePages() -> PageArrivals {
+    PageArrivals(
+      blocks: blocks, targetPageSize: Self.pageSize,
+      pageSizes: [4 * Self.pageSize, Self.pageSize])
+  }
+
+  @Test func `a large page is there when all of it is, and is asked for whole`() throws {
+    var arrivals = largePages()
+    #expect(
+      arrivals.fault(page(0, 4))
+        == .request(.requestPages(block: "pc.ram", start: 4096, length: 4096)))
+    for number in 4..<7 {
+      #expect(try arrivals.take(page(0, number)) == .partial)
+      #expect(arrivals.fault(page(0, 4)) == .awaited)
+    }
+    #expect(try arrivals.take(page(0, 7)) == .whole(page(0, 4)))
+    #expect(arrivals.missingCount == 72)
+    let wasAwaited = arrivals.arrive(page(0, 4))
+    #expect(wasAwaited)
+    #expect(arrivals.missingCount == 68)
+    #expect(arrivals.fault(page(0, 4)) == .present)
+    #expect(try (4..<8).allSatisfy { try arrivals.bitmap(ofBlock: "pc.ram")[$0] })
+    #expect(throws: PageArrivals.Violation.self) { try arrivals.take(page(0, 4)) }
+  }
+
+  @Test(arguments: [[0, 1, 4], [0, 2], [1], [0, 1, 0], [0, 1, 2, 8]])
+  func `a large page that does not come whole and in order is refused`(numbers: [Int]) throws {
+    var arrivals = largePages()
+    for number in numbers.dropLast() { _ = try arrivals.take(page(0, number)) }
+    // The last of them is a page of the other block where its number is 8.
+    let last = numbers.last == 8 ? page(1, 0) : page(0, try #require(numbers.last))
+    let error = #expect(throws: PageArrivals.Violation.self) { try arrivals.take(last) }
+    #expect(error?.description.contains("whole") == true)
+  }
+
+  @Test func `over a new link what came of a large page is forgotten`() throws {
+    var arrivals = largePages()
+    for number in 0..<3 { _ = try arrivals.take(page(0, number)) }
+    #expect(arrivals.requestsAgain() == [])
+    for number in 8..<11 { #expect(try arrivals.take(page(0, number)) == .partial) }
+    #expect(try arrivals.take(page(0, 11)) == .whole(page(0, 8)))
+    #expect(try arrivals.bitmap(ofBlock: "pc.ram").receivedCount == 0)
+  }
+
+  @Test func `what another has kept is carried on`() throws {
+    var first = PageBitmap(pageCount: 64)
+    for number in 3..<9 { first.insert(number) }
+    var arrivals = PageArrivals(
+      blocks: blocks, targetPageSize: Self.pageSize,
+      kept: [
+        PageArrivals.KeptPages(arrived: first, owed: [0..<10]),
+        PageArrivals.KeptPages(arrived: PageBitmap(pageCount: 8), owed: []),
+      ])
+    #expect(arrivals.missingCount == 72 - 6)
+    #expect(arrivals.owedCount == 4)
+    #expect(arrivals.fault(page(0, 5)) == .present)
+    #expect(throws: PageArrivals.Violation.self) { try arrivals.take(page(0, 3)) }
   }
 }

@@ -16,6 +16,8 @@ final class TouchingGuest: PostcopyEndpoint {
     var isRunning = false
     var isServing = false
     var isOrdinary = false
+    /// What was decided about the machine, in order.
+    var decisions: [String] = []
     /// Pages that were not as they should be when the guest had them.
     var wrong: [RAMPageAddress] = []
     var asking: (@Sendable (RAMPageAddress) -> Bool)?
@@ -37,7 +39,7 @@ final class TouchingGuest: PostcopyEndpoint {
   /// Pages that are not all zero.
   var memory: [RAMPageAddress: [UInt8]] { value.memory }
 
-  let pageByteCount = 1024
+  func pageByteCount(ofBlock index: Int) -> Int { 1024 }
 
   func prepare(configuration: StreamConfiguration, blocks: [RAMBlockDescription]) throws {}
 
@@ -76,22 +78,35 @@ final class TouchingGuest: PostcopyEndpoint {
     }
   }
 
-  func beginServing(_ asking: @escaping @Sendable (RAMPageAddress) -> Bool) throws {
+  func beginServing(
+    _ recovery: StreamDecoder.Recovery, asking: @escaping @Sendable (RAMPageAddress) -> Bool
+  ) throws {
     kept.withLock { kept in
       kept.asking = asking
       kept.isServing = true
     }
   }
 
-  func serve(_ page: RAMPageAddress, content: RawSpan) throws {
+  func fill(_ page: RAMPageAddress, content: RawSpan) throws {
     guard !value.present.contains(page) else { throw Refused(description: "twice") }
-    try place(page, content: content)
+    let bytes = content.withUnsafeBytes { Array($0) }
+    kept.withLock { $0.memory[page] = bytes }
   }
 
-  func serveZero(_ page: RAMPageAddress) throws {
+  func fillZero(_ page: RAMPageAddress) throws {
     guard !value.present.contains(page) else { throw Refused(description: "twice") }
-    try placeZero(page)
+    kept.withLock { $0.memory[page] = nil }
   }
+
+  func keep(_ page: RAMPageAddress) throws {
+    kept.withLock { _ = $0.present.insert(page) }
+  }
+
+  func release(_ page: RAMPageAddress, isAwaited: Bool, isZero: Bool) throws {}
+
+  func commit() { kept.withLock { $0.decisions.append("commit") } }
+
+  func giveUp() { kept.withLock { $0.decisions.append("give up") } }
 
   func load(_ state: DeviceState) throws {
     // Devices look into memory too, and wait for it.
@@ -105,7 +120,7 @@ final class TouchingGuest: PostcopyEndpoint {
     _ = try NamedThread(name: "guest") { [self] in for page in touches { touch(page) } }
   }
 
-  func endServing() {
+  func endServing(missing: [(blockIndex: Int, range: Range<UInt64>)]) {
     kept.withLock { kept in
       kept.isServing = false
       kept.isOrdinary = true

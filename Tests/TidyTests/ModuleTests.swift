@@ -27,16 +27,19 @@ import Testing
     "DirtyTracking": ["GuestMemory", "KVM", "Userfault", "Transport", "CLinux", "Glibc"],
     "VMState": ["Wire"],
     "Devices": ["GuestMemory", "VMState", "Transport", "CLinux", "Glibc"],
+    "Pager": [
+      "MigrationEngine", "MigrationCore", "Userfault", "Transport", "Wire", "CLinux", "Glibc",
+    ],
     "VMM": [
-      "Devices", "DirtyTracking", "Userfault", "KVM", "GuestMemory", "VMState", "QMP",
+      "Pager", "Devices", "DirtyTracking", "Userfault", "KVM", "GuestMemory", "VMState", "QMP",
       "MigrationEngine", "MigrationCore", "DemoGuest", "Transport", "Wire", "JSON", "CLinux",
       "Glibc",
     ],
     "DemoGuest": ["Foundation"],
     "Demonstration": ["Endpoints", "CheckpointStore", "DemoGuest", "Foundation"],
     "godwit": [
-      "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Devices", "DirtyTracking",
-      "QMP", "Transport", "Wire", "JSON", "ArgumentParser",
+      "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Pager", "Devices",
+      "DirtyTracking", "QMP", "Transport", "Wire", "JSON", "ArgumentParser",
       "Glibc", "Dispatch", "Foundation",
     ],
   ]
@@ -86,6 +89,7 @@ import Testing
     "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
     "Sources/MigrationEngine/Known/PageFile.swift", "Sources/MigrationEngine/Known/PageRoom.swift",
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
+    "Sources/Pager/PagerProcess.swift", "Sources/Pager/SharedMapping.swift",
     "Sources/QMP/Server/QMPEvent+Clock.swift",
     "Sources/VMM/Boot/BootFile.swift", "Sources/VMM/Boot/BootPlan+Source.swift",
     "Sources/VMM/Machine/AddressSpace+Bytes.swift", "Sources/VMM/VCPU/Monitor.swift",

@@ -2,8 +2,10 @@
 
 import Devices
 import GuestMemory
+import Pager
 import Synchronization
 import Testing
+import Userfault
 import VMState
 import Wire
 
@@ -23,25 +25,28 @@ import Wire
     func end() {}
   }
 
-  @Test(.enabled(if: MissingPages.isOffered, "this user may not have a userfaultfd"))
+  @Test(.enabled(if: PagerSession.isOffered, "this user may not have a userfaultfd"))
   func `gives nothing back until all of them are there`() throws {
+    var configuration = MachineConfiguration(memoryByteCount: 8 << 20)
+    configuration.incoming = .deferred
     let parts = try MachineParts(
-      MachineConfiguration(memoryByteCount: 8 << 20), line: { _ in InterruptLine { _ in } },
+      configuration, line: { _ in InterruptLine { _ in } },
       post: { _ in })
     let said = Mutex<[Bool]>([])
     let destination = MachineDestination(
       parts.ram, MachineState(of: parts, Stand()),
       allowDiscarding: { isAllowed in said.withLock { $0.append(isAllowed) } }, start: {})
-    try destination.advise(PostcopyAdvice(pageSizeSummary: 4096, targetPageSize: 4096))
-    try destination.prepare(
+    let userfault = try Userfault(features: PagerSession.features)
+    let order: [Int] = try destination.prepare(
       configuration: MachineSource.configuration,
       blocks: parts.ram.blocks.filter(\.isMigratable).map {
         RAMBlockDescription(name: $0.name, usedLength: UInt64($0.byteCount))
       })
+    #expect(order == [0])
     #expect(said.withLock { $0 }.isEmpty)
-    try destination.beginServing { _ in true }
+    try destination.beginServing(userfault)
     #expect(said.withLock { $0 } == [false])
-    destination.endServing()
+    destination.endServing(userfault)
     #expect(said.withLock { $0 } == [false, true])
   }
 }

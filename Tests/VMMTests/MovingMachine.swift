@@ -32,6 +32,7 @@ final class MovingMachine {
     configuration.accelerator = .kvm
     configuration.incoming = isIncoming ? .deferred : nil
     configuration.startsPaused = isIncoming
+    configuration.pagerCommand = try OwnExecutable.pagerCommand()
     machine = try Machine(configuration)
     let events = RecordedEvents()
     self.events = events

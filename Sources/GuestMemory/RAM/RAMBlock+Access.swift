@@ -123,6 +123,15 @@ extension RAMBlock {
     return end - start
   }
 
+  /// Takes all of its pages out of this process's page table; shared memory keeps its content.
+  ///
+  /// The next touch of each is a fault again.
+  public func unmapPages() throws(GuestMemoryError) {
+    precondition(backing == .sharedMemory, "other memory would lose its content")
+    try mapping.advise(
+      0..<byteCount, MADV_DONTNEED, action: "Unmapping the memory of '\(name)'")
+  }
+
   /// Lets the host use huge pages for the block, or small ones only: where memory is filled page by
   /// page while it is used, a huge page would bring neighbours that nobody filled.
   public func setHugePages(_ isAllowed: Bool) throws(GuestMemoryError) {

@@ -47,7 +47,8 @@ public final class Machine: Sendable {
         startsAfterIncoming: !configuration.startsPaused),
       accelerator: hardware.accelerator, requests: requests
     ) { isQuiet in parts.setQuiet(isQuiet) }
-    let mover = MachineMover(parts, hardware.accelerator, life)
+    let mover = MachineMover(
+      parts, hardware.accelerator, life, pagerCommand: configuration.pagerCommand)
     life.whenEnded { [weak mover] _ in mover?.end() }
     migration = mover
   }

@@ -21,7 +21,8 @@ public struct MachineConfiguration: Sendable, Equatable {
   public var serial: CharacterBackend = .none
   /// Where the virtio console's bytes go and come from.
   public var console: CharacterBackend = .none
-  /// Whether other processes may map the guest's memory (a memfd, shared).
+  /// Whether other processes may map the guest's memory (a memfd, shared), which a machine whose
+  /// state comes from elsewhere needs in any case, for its pager.
   public var sharesMemory = false
   /// The machine's name, as query-name answers it.
   public var name: String?
@@ -31,6 +32,9 @@ public struct MachineConfiguration: Sendable, Equatable {
   public var dirtyLog: DirtyLogKind?
   /// Where its state comes from, if it does not boot.
   public var incoming: Incoming?
+  /// What is run as the pager that receives a machine's memory while it runs; it must call
+  /// `PagerServer.serve`.
+  public var pagerCommand = ["/proc/self/exe", "pager"]
   /// Whether it waits for `cont` before its first instruction.
   public var startsPaused = false
   /// Whether a reset that the guest asks for ends the machine.

@@ -3,21 +3,23 @@
 import GuestMemory
 import MigrationCore
 import MigrationEngine
+import Pager
 import Synchronization
+import Userfault
 import VMState
 import Wire
 
 /// Puts a machine that arrives into one that waits for it.
 ///
-/// Memory is filled as pages come; processors and devices get their state all or nothing, once
-/// everything has come, or before their memory where the source goes over to postcopy.
-final class MachineDestination: PostcopyEndpoint {
+/// Memory is filled as pages come, here or by a pager; processors and devices get their state all
+/// or nothing, once everything has come, or before their memory where a source goes over to
+/// postcopy.
+final class MachineDestination: DestinationEndpoint, PagerHost {
   private struct Memory {
     var blocks: [RAMBlock] = []
     /// Pages that were written since memory was emptied: all others are zeros already.
     var written: [PageBitmap] = []
     var pending: MachineState.Pending?
-    var missing: MissingPages?
   }
 
   private let ram: RAMList
@@ -27,6 +29,8 @@ final class MachineDestination: PostcopyEndpoint {
   private let start: @Sendable () throws -> Void
   /// Says whether the balloon may give the guest's memory back to the host.
   private let allowDiscarding: @Sendable (Bool) -> Void
+
+  static let pageByteCount = MachineSource.pageByteCount
 
   /// What the machine was doing before it left; nil where it did not say.
   var runState: RunState? { loaded.withLock { $0 } }
@@ -51,10 +55,9 @@ final class MachineDestination: PostcopyEndpoint {
     let matched = try Self.match(blocks, with: ram)
     // A page that never comes is zeros, whatever was put here before the machine came.
     for block in matched { try block.discard(offset: 0, byteCount: block.byteCount) }
-    try memory.withLock { memory in
+    memory.withLock { memory in
       memory.blocks = matched
       memory.written = matched.map { PageBitmap(pageCount: $0.byteCount / Self.pageByteCount) }
-      if memory.missing != nil { memory.missing = try MissingPages(matched) }
     }
   }
 
@@ -92,43 +95,44 @@ final class MachineDestination: PostcopyEndpoint {
     let found = try pending.apply()
     loaded.withLock { $0 = found }
   }
+}
 
-  // Running before all of memory is there
-
-  static let pageByteCount = MachineSource.pageByteCount
-
-  var pageByteCount: Int { Self.pageByteCount }
-
-  func advise(_ advice: PostcopyAdvice) throws {
-    let own = UInt64(Self.pageByteCount)
-    guard advice.targetPageSize == own, advice.pageSizeSummary == own else {
-      throw MachineError.refused(
-        "the source announces memory in pages of other sizes (the sum of their bits is "
-          + "\(advice.pageSizeSummary)) than this machine's \(own) bytes: send it whole, or from a "
-          + "machine without huge pages")
+// Received by a pager
+extension MachineDestination {
+  /// Memory as a pager is given it.
+  static func sharedBlocks(of ram: RAMList) throws -> [SharedBlock] {
+    try ram.blocks.filter(\.isMigratable).map { block in
+      guard let descriptor = try block.duplicateDescriptor() else {
+        throw MachineError.refused(
+          "the memory of RAM block '\(block.name)' cannot be filled while the machine runs, since "
+            + "no other process can map it: send it whole, or start the machine with --incoming")
+      }
+      return SharedBlock(
+        name: block.name, byteCount: block.byteCount, pageSize: block.pageSize,
+        hostAddress: block.hostAddress, descriptor: descriptor)
     }
-    // The blocks are known only later; that the host allows it is found out now.
-    let probe = try MissingPages([])
-    memory.withLock { $0.missing = probe }
   }
 
-  func discard(_ range: Range<UInt64>, ofBlock index: Int) throws {
-    let block = memory.withLock { $0.blocks[index] }
-    try block.discard(offset: Int(range.lowerBound), byteCount: range.count)
+  func prepare(
+    configuration: StreamConfiguration, blocks: [RAMBlockDescription]
+  ) throws -> [Int] {
+    try prepare(configuration: configuration, blocks: blocks) as Void
+    let own = ram.blocks.filter(\.isMigratable)
+    return memory.withLock { memory in
+      memory.blocks.map { block in own.firstIndex { $0 === block } ?? own.count }
+    }
   }
 
-  func beginServing(_ asking: @escaping @Sendable (RAMPageAddress) -> Bool) throws {
+  func beginServing(_ userfault: Userfault) throws {
     // A page that is given back is missing again, and the source sends each page once: the guest
     // would wait for it for ever.
     allowDiscarding(false)
-    try missing().begin(asking)
+    for block in memory.withLock({ $0.blocks }) {
+      try userfault.register(block.hostRange, modes: [.missing, .minor])
+      // What this process has mapped it would not be asked for.
+      try block.unmapPages()
+    }
   }
-
-  func serve(_ page: RAMPageAddress, content: RawSpan) throws {
-    try missing().fill(page, with: content)
-  }
-
-  func serveZero(_ page: RAMPageAddress) throws { try missing().fillZero(page) }
 
   func load(_ state: DeviceState) throws {
     try takeDeviceState(state)
@@ -137,17 +141,18 @@ final class MachineDestination: PostcopyEndpoint {
 
   func run() throws { try start() }
 
-  func endServing() {
-    memory.withLock { $0.missing }?.end()
+  func endServing(_ userfault: Userfault) {
+    for block in memory.withLock({ $0.blocks }) {
+      // What cannot be unregistered was never registered.
+      try? userfault.unregister(block.hostRange)
+    }
     allowDiscarding(true)
   }
+}
 
-  private func missing() throws(MachineError) -> MissingPages {
-    guard let missing = memory.withLock({ $0.missing }) else {
-      throw .refused("the source began a postcopy that it had not announced")
-    }
-    return missing
-  }
+extension RAMBlock {
+  /// Its addresses in this process.
+  fileprivate var hostRange: Range<UInt> { hostAddress..<hostAddress + UInt(byteCount) }
 }
 
 // What fits and what does not.

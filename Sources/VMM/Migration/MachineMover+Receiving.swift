@@ -3,12 +3,14 @@
 import Devices
 import MigrationCore
 import MigrationEngine
+import Pager
 import QMP
 import Transport
+import Userfault
 
 extension MachineMover {
   var supportedCapabilities: Set<String> {
-    MissingPages.isOffered
+    PagerSession.isOffered
       ? ["events", "return-path", "postcopy-ram"] : ["events", "return-path"]
   }
 
@@ -21,42 +23,63 @@ extension MachineMover {
     } catch {
       throw .refused("\(error)")
     }
-    enter(.setup) { state in
-      state.account = MigrationAccount(.setup, isIncoming: true)
-      state.account.listeningAddresses = [origin.listeningAddress].compactMap { $0 }
-      state.origin = origin
-      state.settings = settings
-      state.exitsOnError = exitsOnError
-    }
-    try start("migration") { [self] in receiveWhole(from: origin) }
-  }
-
-  private func receiveWhole(from origin: MigrationChannel.Origin) {
-    do {
-      let channel = try origin.channel()
-      update { state in
-        state.origin = nil
-        state.began = .now
-      }
-      try receiveWhole(over: channel)
-    } catch {
-      giveUp(error)
-    }
-  }
-
-  private func receiveWhole(over channel: ByteChannel) throws {
     let destination = MachineDestination(
       parts.ram, machineState,
       allowDiscarding: { [balloon = parts.balloon] in balloon.allowDiscarding($0) }
     ) { [life] in
       try life.apply(.incomingDone(runs: life.startsAfterIncoming))
     }
-    var options = DestinationOptions()
-    options.takesPostcopy = update { $0.settings.has("postcopy-ram") }
-    options.statusObserver = { [weak self] status in self?.follow(status) }
-    let engine = DestinationEngine(channel: channel, endpoint: destination, options: options)
-    update { $0.receiver = engine }
-    _ = try engine.run()
+    let reception = try reception(
+      into: destination, isPaged: settings.has("postcopy-ram"))
+    enter(.setup) { state in
+      state.account = MigrationAccount(.setup, isIncoming: true)
+      state.account.listeningAddresses = [origin.listeningAddress].compactMap { $0 }
+      state.origin = origin
+      state.receiver = reception
+      state.settings = settings
+      state.exitsOnError = exitsOnError
+    }
+    try start("migration") { [self] in receive(destination, by: reception, from: origin) }
+  }
+
+  /// What fills the machine: a pager where its memory may come after it.
+  private func reception(
+    into destination: MachineDestination, isPaged: Bool
+  ) throws(MachineError) -> any MachineReception {
+    let observer: @Sendable (MigrationCore.MigrationStatus) -> Void = { [weak self] status in
+      self?.follow(status)
+    }
+    guard isPaged else { return WholeReception(destination, observer: observer) }
+    do {
+      return try PagerSession(
+        command: pagerCommand, blocks: try MachineDestination.sharedBlocks(of: parts.ram),
+        userfault: try Userfault(features: PagerSession.features), host: destination,
+        observer: observer)
+    } catch let error as MachineError {
+      throw error
+    } catch {
+      throw .refused("\(error)")
+    }
+  }
+
+  private func receive(
+    _ destination: MachineDestination, by reception: any MachineReception,
+    from origin: MigrationChannel.Origin
+  ) {
+    do {
+      let channel = try origin.channel()
+      update { state in
+        state.origin = nil
+        state.began = .now
+      }
+      try reception.receive(over: channel)
+      try finish(destination)
+    } catch {
+      giveUp(error)
+    }
+  }
+
+  private func finish(_ destination: MachineDestination) throws {
     if life.runState == .inMigrate {
       // A machine that was stopped when it was sent stays so, whoever loads it.
       let ranThere = destination.runState.map(\.isRunning) ?? true
@@ -78,7 +101,7 @@ extension MachineMover {
   ///
   /// One that runs already goes on, and waits for another link.
   func giveUp(_ error: any Error) {
-    if case MigrationError.interrupted = error {
+    if case PagerError.interrupted = error {
       return update { $0.account.failure = "\(error)" }
     }
     let exits = update { $0.exitsOnError && !$0.isCancelled }

@@ -1,20 +1,19 @@
 // A machine that runs and waits for pages: its link breaks, and another takes its place.
 
-import MigrationCore
-import MigrationEngine
 import QMP
 import Transport
 
 extension MachineMover {
   func pause() throws(MachineError) {
-    guard let engine = update({ $0.receiver }) else {
+    guard let reception = update({ $0.receiver }) else {
       throw .refused("no postcopy of this machine is under way")
     }
-    engine.breakLink()
+    reception.breakLink()
   }
 
   func recover(from peer: MigrationPeer) throws(MachineError) {
-    guard let engine = update({ $0.account.status == .postcopyPaused ? $0.receiver : nil }) else {
+    guard let reception = update({ $0.account.status == .postcopyPaused ? $0.receiver : nil })
+    else {
       throw .refused("no postcopy of this machine was interrupted")
     }
     let origin: MigrationChannel.Origin
@@ -32,17 +31,17 @@ extension MachineMover {
     }
     former?.cancel()
     do throws(TransportError) {
-      _ = try NamedThread(name: "migration") { [self] in resume(engine, from: origin) }
+      _ = try NamedThread(name: "migration") { [self] in resume(reception, from: origin) }
     } catch {
       throw .kernel(action: "cannot start a thread for the recovery", reason: "\(error)")
     }
   }
 
-  private func resume(_ engine: DestinationEngine, from origin: MigrationChannel.Origin) {
+  private func resume(_ reception: any MachineReception, from origin: MigrationChannel.Origin) {
     do {
       let channel = try origin.channel()
       update { $0.origin = nil }
-      _ = try engine.resume(over: channel)
+      try reception.resume(over: channel)
       enter(.completed) { $0.account.failure = nil }
     } catch TransportError.cancelled {
       // Another recovery, or the machine's end, took this one's place.

@@ -21,7 +21,7 @@ final class MachineMover: MachineMigration {
     var began: ContinuousClock.Instant?
     var stopped: ContinuousClock.Instant?
     var sender: SourceEngine?
-    var receiver: DestinationEngine?
+    var receiver: (any MachineReception)?
     var origin: MigrationChannel.Origin?
     var isCancelled = false
     var settings = MigrationOptions.standard
@@ -31,10 +31,16 @@ final class MachineMover: MachineMigration {
   let parts: MachineParts
   let machineState: MachineState
   let life: MachineLife
+  /// What is run as the pager of a machine that arrives.
+  let pagerCommand: [String]
   private let state = Mutex(State())
 
-  init(_ parts: MachineParts, _ accelerator: any Accelerator, _ life: MachineLife) {
+  init(
+    _ parts: MachineParts, _ accelerator: any Accelerator, _ life: MachineLife,
+    pagerCommand: [String]
+  ) {
     self.parts = parts
+    self.pagerCommand = pagerCommand
     self.life = life
     machineState = MachineState(of: parts, accelerator)
   }
@@ -79,7 +85,7 @@ final class MachineMover: MachineMigration {
     }
     origin?.cancel()
     sender?.cancel()
-    receiver?.cancel()
+    receiver?.end()
   }
 
   /// Reads or changes what is under way.

@@ -1,0 +1,185 @@
+// The machine as the engine in the pager sees it: memory is at hand, everything else is asked of
+// the machine over the control link.
+
+internal import Glibc
+internal import MigrationCore
+internal import MigrationEngine
+internal import Synchronization
+internal import Userfault
+internal import Wire
+
+/// A block of the machine's memory, mapped here.
+struct PagedBlock: Sendable {
+  let notice: MemoryNotice
+  let memory: SharedMapping
+  /// Where it lies in the machine's address space.
+  let hostRange: Range<UInt>
+
+  var pageSize: Int { Int(notice.pageSize) }
+
+  init(_ notice: MemoryNotice, _ memory: SharedMapping) {
+    self.notice = notice
+    self.memory = memory
+    hostRange = UInt(notice.hostAddress)..<UInt(notice.hostAddress) + UInt(notice.byteCount)
+  }
+}
+
+/// What the engine in the pager fills.
+final class PagerEndpoint: PostcopyEndpoint {
+  private let blocks: [PagedBlock]
+  private let record: ArrivalRecord
+  private let faults: PageFaults
+  private let machine: MachineCalls
+  /// Whether another pager filled memory before this one: pages that have not arrived may hold
+  /// what it left.
+  private let isReplacement: Bool
+  /// Which block of the machine each announced one is.
+  private let order: Mutex<[Int]>
+
+  /// - Parameters:
+  ///   - blocks: the machine's memory, in its own order.
+  ///   - record: what has arrived.
+  ///   - userfault: the machine's.
+  ///   - machine: takes calls.
+  ///   - order: for a pager that replaces another, where the announced blocks lie.
+  init(
+    _ blocks: [PagedBlock], _ record: ArrivalRecord, _ userfault: Userfault,
+    _ machine: MachineCalls, order: [Int]? = nil
+  ) {
+    self.blocks = blocks
+    self.record = record
+    self.machine = machine
+    isReplacement = order != nil
+    self.order = Mutex(order ?? [])
+    faults = PageFaults(blocks, record, userfault)
+  }
+
+  /// The place of an announced block among the machine's.
+  private func place(of index: Int) -> Int { order.withLock { $0[index] } }
+
+  private static func number(of page: RAMPageAddress) -> Int {
+    Int(page.offset) / ArrivalRecord.pageByteCount
+  }
+
+  // MARK: Before the machine runs
+
+  func prepare(configuration: StreamConfiguration, blocks: [RAMBlockDescription]) throws {
+    let order = try machine.call(.prepare(configuration, blocks)).map(Int.init)
+    guard order.count == blocks.count, order.allSatisfy({ $0 < self.blocks.count }),
+      zip(order, blocks).allSatisfy({ self.blocks[$0].notice.byteCount == $1.usedLength })
+    else { throw PagerError.protocolViolation("the machine's blocks are not those announced") }
+    self.order.withLock { $0 = order }
+  }
+
+  func place(_ page: RAMPageAddress, content: RawSpan) throws {
+    let index = place(of: page.blockIndex)
+    blocks[index].memory.write(at: Int(page.offset), content)
+    let number = Self.number(of: page)
+    record.insert(number..<number + 1, ofBlock: index)
+  }
+
+  func placeZero(_ page: RAMPageAddress) throws {
+    let index = place(of: page.blockIndex)
+    let number = Self.number(of: page)
+    // Memory was empty when the machine was announced: only what came before can be in the way.
+    if record.has(number, ofBlock: index) { try clear(page, ofBlock: index) }
+    record.insert(number..<number + 1, ofBlock: index)
+  }
+
+  func read(_ page: RAMPageAddress, into buffer: inout [UInt8]) throws {
+    blocks[place(of: page.blockIndex)].memory.read(at: Int(page.offset), into: &buffer)
+  }
+
+  func takeDeviceState(_ state: DeviceState) throws {
+    _ = try machine.call(.takeDeviceState(state))
+  }
+
+  func complete() throws { _ = try machine.call(.complete) }
+
+  // MARK: While it runs
+
+  func pageByteCount(ofBlock index: Int) -> Int { blocks[place(of: index)].pageSize }
+
+  func advise(_ advice: PostcopyAdvice) throws {
+    let own = UInt64(ArrivalRecord.pageByteCount)
+    let summary = blocks.reduce(0) { $0 | $1.notice.pageSize }
+    guard advice.targetPageSize == own, advice.pageSizeSummary == summary else {
+      throw PagerError.refused(
+        "the source announces memory in pages of other sizes (the sum of their bits is "
+          + "\(advice.pageSizeSummary)) than this machine's (\(summary)): give both huge pages of "
+          + "the same size or neither, or send the machine whole")
+    }
+  }
+
+  func discard(_ range: Range<UInt64>, ofBlock index: Int) throws {
+    let index = place(of: index)
+    let size = UInt64(ArrivalRecord.pageByteCount)
+    record.discard(
+      Int(range.lowerBound / size)..<Int(range.upperBound / size), ofBlock: index)
+    try blocks[index].memory.punch(Int(range.lowerBound)..<Int(range.upperBound))
+  }
+
+  func beginServing(
+    _ recovery: StreamDecoder.Recovery, asking: @escaping @Sendable (RAMPageAddress) -> Bool
+  ) throws {
+    let announced = order.withLock { $0 }
+    let numbers = blocks.indices.map { place in announced.firstIndex(of: place) ?? 0 }
+    try faults.begin { place, offset in
+      asking(RAMPageAddress(blockIndex: numbers[place], offset: offset))
+    }
+    if isReplacement {
+      // Who waits was reported to the former pager, and is reported anew once it is woken.
+      try faults.wakeAll()
+    } else {
+      _ = try machine.call(.beginServing(recovery))
+    }
+  }
+
+  func fill(_ page: RAMPageAddress, content: RawSpan) throws {
+    blocks[place(of: page.blockIndex)].memory.write(at: Int(page.offset), content)
+  }
+
+  func fillZero(_ page: RAMPageAddress) throws {
+    // What a page has that was not filled are zeros, unless a pager died filling it.
+    if isReplacement { try clear(page, ofBlock: place(of: page.blockIndex)) }
+  }
+
+  func keep(_ page: RAMPageAddress) throws {
+    let index = place(of: page.blockIndex)
+    let first = Self.number(of: page)
+    record.insert(
+      first..<first + blocks[index].pageSize / ArrivalRecord.pageByteCount, ofBlock: index)
+  }
+
+  func release(_ page: RAMPageAddress, isAwaited: Bool, isZero: Bool) throws {
+    // Zeros that nobody waits for take no memory until somebody touches them.
+    guard isAwaited || !isZero else { return }
+    try faults.letIn(place(of: page.blockIndex), Int(page.offset))
+  }
+
+  func load(_ state: DeviceState) throws { _ = try machine.call(.load(state)) }
+
+  func commit() { record.decision = .runs }
+
+  func giveUp() { record.decision = .neverRuns }
+
+  func run() throws { _ = try machine.call(.run) }
+
+  func endServing(missing: [(blockIndex: Int, range: Range<UInt64>)]) throws {
+    for (index, range) in missing {
+      try blocks[place(of: index)].memory.punch(Int(range.lowerBound)..<Int(range.upperBound))
+    }
+    _ = try machine.call(.endServing)
+    faults.end()
+  }
+
+  /// Has a target page be zeros that nobody is let in to.
+  private func clear(_ page: RAMPageAddress, ofBlock index: Int) throws {
+    let start = Int(page.offset)
+    if blocks[index].pageSize == ArrivalRecord.pageByteCount {
+      try blocks[index].memory.punch(start..<start + ArrivalRecord.pageByteCount)
+    } else {
+      blocks[index].memory.clear(at: start, byteCount: ArrivalRecord.pageByteCount)
+    }
+  }
+}
