@@ -38,118 +38,210 @@ typedef uint64_t block __attribute__((vector_size(64)));
   IS_ZERO((LOAD(from) | LOAD((from) + 8) | LOAD((from) + 16) | LOAD((from) + 24)) |      \
           (LOAD((from) + 32) | LOAD((from) + 40) | LOAD((from) + 48) | LOAD((from) + 56)))
 
-VECTORISED uint64_t godwit_bitmap_merge(uint64_t *target, const uint64_t *source, size_t words) {
-  block added = {0};
-  size_t i = 0;
-  for (; i + CHUNK <= words; i += CHUNK) {
-    if (CHUNK_IS_ZERO(source + i)) continue;
-    for (size_t k = i; k < i + CHUNK; k += LANES) {
-      block from = LOAD(source + k), to = LOAD(target + k);
-      added += BITS_OF(from & ~to);
-      STORE(target + k, to | from);
-    }
-  }
-  uint64_t sum = __builtin_reduce_add(added);
-  for (; i < words; i++) {
-    sum += POPCOUNT(source[i] & ~target[i]);
-    target[i] |= source[i];
-  }
-  return sum;
-}
+// Bits are counted as in a written addition: three blocks make a sum and a carry of twice its
+// weight, so that seven of eight blocks cost a few logical operations each and only the eighth is
+// counted (Harley and Seal). Most processors have no instruction that counts a vector's bits.
+typedef struct {
+  block ones, twos, fours, eights;
+} tally;
 
-VECTORISED uint64_t godwit_bitmap_merge_shifted(uint64_t *target, const uint64_t *source,
-                                                size_t words, unsigned shift) {
-  const uint64_t down = shift, up = 64 - shift;
-  block added = {0};
-  size_t i = 0;
-  for (; i + CHUNK <= words; i += CHUNK) {
-    if (source[i + CHUNK] == 0 && CHUNK_IS_ZERO(source + i)) continue;
-    for (size_t k = i; k < i + CHUNK; k += LANES) {
-      block from = (LOAD(source + k) >> down) | (LOAD(source + k + 1) << up);
-      block to = LOAD(target + k);
-      added += BITS_OF(from & ~to);
-      STORE(target + k, to | from);
-    }
-  }
-  uint64_t sum = __builtin_reduce_add(added);
-  for (; i < words; i++) {
-    uint64_t from = (source[i] >> down) | (source[i + 1] << up);
-    sum += POPCOUNT(from & ~target[i]);
-    target[i] |= from;
-  }
-  return sum;
-}
+#define CARRY(high, low, first, second, third)                          \
+  do {                                                                  \
+    block a = (first), b = (second), c = (third), either = a ^ b;       \
+    (high) = (a & b) | (either & c);                                    \
+    (low) = either ^ c;                                                 \
+  } while (0)
 
-VECTORISED uint64_t godwit_bitmap_fill(uint64_t *target, size_t words) {
-  block added = {0};
-  size_t i = 0;
-  for (; i + LANES <= words; i += LANES) {
-    block to = LOAD(target + i);
-    added += BITS_OF(~to);
-    STORE(target + i, to | ~to);
-  }
-  uint64_t sum = __builtin_reduce_add(added);
-  for (; i < words; i++) {
-    sum += POPCOUNT(~target[i]);
-    target[i] = ~0ull;
-  }
-  return sum;
-}
+/// Counts the blocks BLOCK(0), BLOCK(8) ... BLOCK(56), each evaluated once and in that order.
+#define TALLY(to, BLOCK)                                                \
+  do {                                                                  \
+    block twos_a, twos_b, fours_a, fours_b, eight;                      \
+    CARRY(twos_a, (to).ones, (to).ones, BLOCK(0), BLOCK(8));            \
+    CARRY(twos_b, (to).ones, (to).ones, BLOCK(16), BLOCK(24));          \
+    CARRY(fours_a, (to).twos, (to).twos, twos_a, twos_b);               \
+    CARRY(twos_a, (to).ones, (to).ones, BLOCK(32), BLOCK(40));          \
+    CARRY(twos_b, (to).ones, (to).ones, BLOCK(48), BLOCK(56));          \
+    CARRY(fours_b, (to).twos, (to).twos, twos_a, twos_b);               \
+    CARRY(eight, (to).fours, (to).fours, fours_a, fours_b);             \
+    (to).eights += BITS_OF(eight);                                      \
+  } while (0)
 
-VECTORISED uint64_t godwit_bitmap_harvest(uint64_t *merged, uint64_t *target, size_t words,
-                                          uint64_t *added) {
-  block found = {0}, fresh = {0};
-  size_t i = 0;
-  for (; i + CHUNK <= words; i += CHUNK) {
-    if (CHUNK_IS_ZERO(merged + i)) continue;
-    for (size_t k = i; k < i + CHUNK; k += LANES) {
-      block from = LOAD(merged + k), to = LOAD(target + k);
-      found += BITS_OF(from);
-      fresh += BITS_OF(from & ~to);
-      STORE(target + k, to | from);
-      STORE(merged + k, (block){0});
-    }
-  }
-  uint64_t found_sum = __builtin_reduce_add(found);
-  uint64_t fresh_sum = __builtin_reduce_add(fresh);
-  for (; i < words; i++) {
-    uint64_t from = merged[i];
-    merged[i] = 0;
-    found_sum += POPCOUNT(from);
-    fresh_sum += POPCOUNT(from & ~target[i]);
-    target[i] |= from;
-  }
-  *added += fresh_sum;
-  return found_sum;
-}
+#define TOTAL(of)                                                       \
+  (__builtin_reduce_add(BITS_OF((of).ones)) + 2 * __builtin_reduce_add(BITS_OF((of).twos)) + \
+   4 * __builtin_reduce_add(BITS_OF((of).fours)) + 8 * __builtin_reduce_add((of).eights))
 
-VECTORISED uint64_t godwit_bitmap_clear(uint64_t *merged, size_t words) {
+/// For every chunk that words from `first` on touch: `chunk` is its number, `start` and `end` are
+/// the words of it that they touch.
+#define FOR_CHUNKS(first, words)                                                            \
+  for (size_t chunk = (first) / CHUNK, start = (first), limit = (first) + (words), end;     \
+       start < limit && (end = MIN((chunk + 1) * CHUNK, limit), 1); start = end, chunk++)
+#define MIN(one, other) ((one) < (other) ? (one) : (other))
+
+#define IS_WHOLE (end - start == CHUNK)
+#define IS_HELD godwit_layer_holds(layer, chunk)
+#define HOLD (layer.held[chunk / 64] |= 1ull << (chunk % 64))
+#define LET_GO (layer.held[chunk / 64] &= ~(1ull << (chunk % 64)))
+
+/// Adds a block to a block of memory; the value is what was new in it.
+#define ADD(to, block_of_source)                                       \
+  ({                                                                   \
+    block old = LOAD(to), new = (block_of_source);                     \
+    STORE((to), old | new);                                            \
+    new & ~old;                                                        \
+  })
+
+VECTORISED uint64_t godwit_layer_merge(godwit_layer layer, size_t first, size_t words,
+                                       const uint64_t *source) {
+  tally added = {0};
   uint64_t sum = 0;
-  for (size_t i = 0; i < words; i++) {
-    if (merged[i] == 0) continue;
-    sum += POPCOUNT(merged[i]);
-    merged[i] = 0;
+  FOR_CHUNKS(first, words) {
+    const uint64_t *from = source + (start - first);
+    uint64_t *to = layer.words + start;
+    if (!IS_WHOLE) {
+      godwit_layer_hold(layer, chunk);
+      for (size_t i = 0; i < end - start; i++) {
+        sum += POPCOUNT(from[i] & ~to[i]);
+        to[i] |= from[i];
+      }
+      continue;
+    }
+    if (CHUNK_IS_ZERO(from)) continue;
+    if (IS_HELD) {
+#define BLOCK(at) ADD(to + (at), LOAD(from + (at)))
+      TALLY(added, BLOCK);
+#undef BLOCK
+    } else {
+#define BLOCK(at)                                                      \
+  ({                                                                   \
+    block new = LOAD(from + (at));                                     \
+    STORE(to + (at), new);                                             \
+    new;                                                               \
+  })
+      TALLY(added, BLOCK);
+#undef BLOCK
+      HOLD;
+    }
   }
+  sum += TOTAL(added);
+  *layer.population += sum;
   return sum;
 }
 
-VECTORISED uint64_t godwit_bitmap_count(const uint64_t *merged, size_t words) {
-  block found = {0};
-  size_t i = 0;
-  for (; i + LANES <= words; i += LANES) found += BITS_OF(LOAD(merged + i));
-  uint64_t sum = __builtin_reduce_add(found);
-  for (; i < words; i++) sum += POPCOUNT(merged[i]);
+VECTORISED uint64_t godwit_layer_merge_shifted(godwit_layer layer, size_t first, size_t words,
+                                               const uint64_t *source, unsigned shift) {
+  const uint64_t down = shift, up = 64 - shift;
+  tally added = {0};
+  uint64_t sum = 0;
+  FOR_CHUNKS(first, words) {
+    const uint64_t *from = source + (start - first);
+    uint64_t *to = layer.words + start;
+    if (IS_WHOLE && from[CHUNK] == 0 && CHUNK_IS_ZERO(from)) continue;
+    godwit_layer_hold(layer, chunk);
+    if (!IS_WHOLE) {
+      for (size_t i = 0; i < end - start; i++) {
+        uint64_t new = (from[i] >> down) | (from[i + 1] << up);
+        sum += POPCOUNT(new & ~to[i]);
+        to[i] |= new;
+      }
+      continue;
+    }
+#define BLOCK(at) \
+  ADD(to + (at), (LOAD(from + (at)) >> down) | (LOAD(from + (at) + 1) << up))
+    TALLY(added, BLOCK);
+#undef BLOCK
+  }
+  sum += TOTAL(added);
+  *layer.population += sum;
   return sum;
 }
 
-void godwit_marks_fold(uint64_t *summary, uint64_t wanted, uint64_t *marks, uint64_t *merged) {
+VECTORISED uint64_t godwit_layer_count(godwit_layer layer, size_t first, size_t words) {
+  tally found = {0};
+  uint64_t sum = 0;
+  FOR_CHUNKS(first, words) {
+    if (!IS_HELD) continue;
+    const uint64_t *from = layer.words + start;
+    if (IS_WHOLE) {
+#define BLOCK(at) LOAD(from + (at))
+      TALLY(found, BLOCK);
+#undef BLOCK
+    } else {
+      for (size_t i = 0; i < end - start; i++) sum += POPCOUNT(from[i]);
+    }
+  }
+  return sum + TOTAL(found);
+}
+
+VECTORISED uint64_t godwit_layer_fill(godwit_layer layer, size_t first, size_t words) {
+  uint64_t added = words * 64 - godwit_layer_count(layer, first, words);
+  FOR_CHUNKS(first, words) {
+    if (!IS_WHOLE) godwit_layer_hold(layer, chunk);
+    for (size_t i = start; i < end; i++) layer.words[i] = ~0ull;
+    HOLD;
+  }
+  *layer.population += added;
+  return added;
+}
+
+/// How many bits are set in some words, looking at those inside or at those outside, which are
+/// fewer.
+static uint64_t count_by_fewer(godwit_layer layer, size_t first, size_t words) {
+  if (words < layer.count / 2) return godwit_layer_count(layer, first, words);
+  size_t end = first + words;
+  return *layer.population - godwit_layer_count(layer, 0, first) -
+         godwit_layer_count(layer, end, layer.count - end);
+}
+
+VECTORISED uint64_t godwit_layer_harvest(godwit_layer layer, size_t first, size_t words,
+                                         uint64_t *target, uint64_t *added) {
+  uint64_t found = count_by_fewer(layer, first, words);
+  tally fresh = {0};
+  uint64_t sum = 0;
+  FOR_CHUNKS(first, words) {
+    if (!IS_HELD) continue;
+    uint64_t *from = layer.words + start;
+    uint64_t *to = target + (start - first);
+    if (IS_WHOLE) {
+#define BLOCK(at) ADD(to + (at), LOAD(from + (at)))
+      TALLY(fresh, BLOCK);
+#undef BLOCK
+      LET_GO;
+    } else {
+      for (size_t i = 0; i < end - start; i++) {
+        sum += POPCOUNT(from[i] & ~to[i]);
+        to[i] |= from[i];
+        from[i] = 0;
+      }
+    }
+  }
+  *added += sum + TOTAL(fresh);
+  *layer.population -= found;
+  return found;
+}
+
+VECTORISED uint64_t godwit_layer_clear(godwit_layer layer, size_t first, size_t words) {
+  uint64_t found = count_by_fewer(layer, first, words);
+  FOR_CHUNKS(first, words) {
+    if (IS_WHOLE) {
+      LET_GO;
+    } else if (IS_HELD) {
+      for (size_t i = start; i < end; i++) layer.words[i] = 0;
+    }
+  }
+  *layer.population -= found;
+  return found;
+}
+
+void godwit_marks_fold(uint64_t *summary, uint64_t wanted, uint64_t *marks, godwit_layer layer,
+                       size_t chunk) {
   if ((__atomic_load_n(summary, __ATOMIC_SEQ_CST) & wanted) == 0) return;
   uint64_t chunks = __atomic_fetch_and(summary, ~wanted, __ATOMIC_SEQ_CST) & wanted;
   for (; chunks != 0; chunks &= chunks - 1) {
     size_t first = (size_t)__builtin_ctzll(chunks) * CHUNK;
     for (size_t i = first; i < first + CHUNK; i++) {
       if (__atomic_load_n(marks + i, __ATOMIC_SEQ_CST) == 0) continue;
-      merged[i] |= __atomic_exchange_n(marks + i, 0, __ATOMIC_SEQ_CST);
+      uint64_t taken = __atomic_exchange_n(marks + i, 0, __ATOMIC_SEQ_CST);
+      godwit_layer_set(layer, chunk * CHUNK + i, taken);
     }
   }
 }

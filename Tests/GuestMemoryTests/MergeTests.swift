@@ -145,6 +145,65 @@ struct MergeTests {
     #expect(ram.dirty.dirtyPageCount(block.ramRange, for: .migration) == 0)
   }
 
+  /// Pages of chunks of 64 words that were full and are taken out whole, then come back in part.
+  @Test(arguments: 0..<5)
+  func `what was taken out of a chunk does not come back with its neighbours`(way: Int) throws {
+    let ram = RAMList()
+    let block = try ram.add(name: "ram", byteCount: 4 * 4096 * RAMRange.pageSize)
+    let dirty = ram.dirty
+    dirty.setEnabled(.migration, true)
+    dirty.setAll(block.ramRange, for: .migration)
+    #expect(dirty.clear(block.ramRange, for: .migration) == block.pageCount)
+    let pages: Range<Int>
+    switch way {
+    case 0:
+      pages = 4100..<4101
+      dirty.mark(RAMRange(pages: pages))
+    case 1:
+      pages = 8000..<8400
+      dirty.setAll(RAMRange(pages: pages), for: .migration)
+    case 2:
+      pages = 64..<4096
+      let words = [UInt64](repeating: .max, count: pages.count / 64)
+      dirty.merge(words.span, at: RAMAddress(64 << 12), pageCount: pages.count, for: .migration)
+    case 3:
+      pages = 4096 + 7..<4096 + 12
+      let words: [UInt64] = [0b11111]
+      dirty.merge(words.span, at: RAMAddress((4096 + 7) << 12), pageCount: 5, for: .migration)
+    default:
+      // From the middle of a word on, over a whole chunk.
+      pages = 5..<5 + 8192
+      let words = [UInt64](repeating: .max, count: 128)
+      dirty.merge(words.span, at: RAMAddress(5 << 12), pageCount: 8192, for: .migration)
+    }
+    #expect(dirty.dirtyPageCount(block.ramRange, for: .migration) == pages.count)
+    var output = [UInt64](repeating: 0, count: block.pageCount / 64)
+    var span = output.mutableSpan
+    let harvest = dirty.harvestAndClear(block.ramRange, for: .migration, into: &span)
+    #expect(harvest == Harvest(pageCount: pages.count, addedCount: pages.count))
+    #expect(Self.pages(output) == Set(pages))
+  }
+
+  @Test func `what lies before and behind a large range is not counted with it`() throws {
+    let ram = RAMList()
+    let block = try ram.add(name: "ram", byteCount: Self.byteCount)
+    let dirty = ram.dirty
+    dirty.setAll(block.ramRange, for: .migration)
+    let edge = 4096 + 77
+    let middle = RAMRange(pages: edge..<Self.pieceEnd - edge)
+    var output = [UInt64](repeating: 0, count: middle.pageCount / 64 + 1)
+    output[9] = 0b101
+    var span = output.mutableSpan
+    let harvest = dirty.harvestAndClear(middle, for: .migration, into: &span)
+    #expect(
+      harvest == Harvest(pageCount: middle.pageCount, addedCount: middle.pageCount - 2))
+    #expect(
+      dirty.dirtyPageCount(block.ramRange, for: .migration)
+        == block.pageCount - middle.pageCount)
+    #expect(dirty.clear(RAMRange(pages: 1..<Self.pieceEnd), for: .migration) == 2 * edge - 1)
+    #expect(dirty.clear(block.ramRange, for: .migration) == 1 + 4096)
+  }
+
   @Test func `clients do not see each other's pages`() throws {
     let ram = RAMList()
     let block = try ram.add(name: "ram", byteCount: 1 << 20)

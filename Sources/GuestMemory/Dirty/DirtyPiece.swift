@@ -5,7 +5,9 @@
 // *Merged* holds what slot bitmaps brought; only the holder of the client's lock touches it, so
 // that merging and harvesting run at the speed of plain memory instead of one locked operation a
 // word, which would be twenty times slower. Whatever needs to know all that is dirty folds the
-// marks of its words into the merged layer first; a summary says where there are any.
+// marks of its words into the merged layer first; a summary says where there are any. Which chunks
+// of the merged layer hold anything is noted beside it: where none did, merging writes without
+// reading, and harvesting cleans by a note.
 
 internal import CDirtyBitmap
 internal import Glibc
@@ -21,8 +23,9 @@ struct DirtyPiece: @unchecked Sendable {
   /// Words for which one word of the summary stands.
   private static let wordsPerSummary = Int(GODWIT_CHUNK_WORDS) * 64
   private static let summaryCount = wordCount / wordsPerSummary
-  /// Marks, merged and summary, one after the other.
-  private static let wordsPerClient = 2 * wordCount + summaryCount
+  /// Marks, merged, summary, which chunks of merged are held, and a cache line with how many bits
+  /// are set in it, one after the other.
+  private static let wordsPerClient = 2 * wordCount + 2 * summaryCount + 8
   private static let byteCount = DirtyClient.allCases.count * wordsPerClient * 8
 
   private let words: UnsafeMutablePointer<UInt64>
@@ -61,13 +64,16 @@ struct DirtyPiece: @unchecked Sendable {
   }
 
   @inline(__always)
-  private func merged(_ client: DirtyClient) -> UnsafeMutablePointer<UInt64> {
-    unsafe marks(client) + Self.wordCount
+  private func summary(_ client: DirtyClient) -> UnsafeMutablePointer<UInt64> {
+    unsafe marks(client) + 2 * Self.wordCount
   }
 
   @inline(__always)
-  private func summary(_ client: DirtyClient) -> UnsafeMutablePointer<UInt64> {
-    unsafe marks(client) + 2 * Self.wordCount
+  private func merged(_ client: DirtyClient) -> godwit_layer {
+    let held = unsafe summary(client) + Self.summaryCount
+    return unsafe godwit_layer(
+      words: marks(client) + Self.wordCount, held: held, population: held + Self.summaryCount,
+      count: Self.wordCount)
   }
 
   @inline(__always)
@@ -102,7 +108,7 @@ struct DirtyPiece: @unchecked Sendable {
       let first = index * Self.wordsPerSummary
       // SAFETY: `check` keeps the chunks inside both layers; the caller holds the lock.
       unsafe godwit_marks_fold(
-        summary(client) + index, wanted, marks(client) + first, merged(client) + first)
+        summary(client) + index, wanted, marks(client) + first, merged(client), index * 64)
     }
   }
 
@@ -110,23 +116,21 @@ struct DirtyPiece: @unchecked Sendable {
   func dirty(word: Int, _ client: DirtyClient) -> UInt64 {
     fold(word..<word + 1, client)
     // SAFETY: `fold` has checked the word; the caller holds the lock.
-    return unsafe merged(client)[word]
+    return unsafe godwit_layer_word(merged(client), word)
   }
 
   /// Cleans the pages of `mask` in a word; those that were dirty.
   func take(word: Int, mask: UInt64, _ client: DirtyClient) -> UInt64 {
-    let dirty = dirty(word: word, client)
-    // SAFETY: `dirty` has checked the word; the caller holds the lock.
-    if dirty & mask != 0 { unsafe merged(client)[word] = dirty & ~mask }
-    return dirty & mask
+    fold(word..<word + 1, client)
+    // SAFETY: `fold` has checked the word; the caller holds the lock.
+    return unsafe godwit_layer_take(merged(client), word, mask)
   }
 
   /// Makes the pages of `mask` in a word dirty; how many were clean.
   func merge(word: Int, mask: UInt64, _ client: DirtyClient) -> Int {
-    let dirty = dirty(word: word, client)
-    // SAFETY: `dirty` has checked the word; the caller holds the lock.
-    unsafe merged(client)[word] = dirty | mask
-    return (mask & ~dirty).nonzeroBitCount
+    fold(word..<word + 1, client)
+    // SAFETY: `fold` has checked the word; the caller holds the lock.
+    return Int(unsafe godwit_layer_set(merged(client), word, mask))
   }
 
   /// Makes the pages dirty that whole words of a bitmap name; how many were clean.
@@ -146,11 +150,12 @@ struct DirtyPiece: @unchecked Sendable {
     // writing; the caller holds the lock.
     return unsafe source.withUnsafeBufferPointer { words in
       guard let start = words.baseAddress else { return 0 }
-      let to = unsafe merged(client) + target.lowerBound
+      let layer = unsafe merged(client)
       let added =
         shift == 0
-        ? unsafe godwit_bitmap_merge(to, start + first, target.count)
-        : unsafe godwit_bitmap_merge_shifted(to, start + first, target.count, UInt32(shift))
+        ? unsafe godwit_layer_merge(layer, target.lowerBound, target.count, start + first)
+        : unsafe godwit_layer_merge_shifted(
+          layer, target.lowerBound, target.count, start + first, UInt32(shift))
       return Int(added)
     }
   }
@@ -159,7 +164,7 @@ struct DirtyPiece: @unchecked Sendable {
   func fill(_ target: Range<Int>, _ client: DirtyClient) -> Int {
     fold(target, client)
     // SAFETY: `fold` has checked the words; the caller holds the lock.
-    return Int(unsafe godwit_bitmap_fill(merged(client) + target.lowerBound, target.count))
+    return Int(unsafe godwit_layer_fill(merged(client), target.lowerBound, target.count))
   }
 
   /// Cleans whole words and adds what was dirty to `output`, from its word `first` on.
@@ -173,8 +178,8 @@ struct DirtyPiece: @unchecked Sendable {
     // SAFETY: `fold` and the precondition have checked the words; the caller holds the lock.
     let found = unsafe output.withUnsafeMutableBufferPointer { words -> UInt64 in
       guard let start = words.baseAddress else { return 0 }
-      return unsafe godwit_bitmap_harvest(
-        merged(client) + source.lowerBound, start + first, source.count, &added)
+      return unsafe godwit_layer_harvest(
+        merged(client), source.lowerBound, source.count, start + first, &added)
     }
     return Harvest(pageCount: Int(found), addedCount: Int(added))
   }
@@ -183,14 +188,14 @@ struct DirtyPiece: @unchecked Sendable {
   func clear(_ target: Range<Int>, _ client: DirtyClient) -> Int {
     fold(target, client)
     // SAFETY: `fold` has checked the words; the caller holds the lock.
-    return Int(unsafe godwit_bitmap_clear(merged(client) + target.lowerBound, target.count))
+    return Int(unsafe godwit_layer_clear(merged(client), target.lowerBound, target.count))
   }
 
   /// How many pages of whole words are dirty.
   func count(_ source: Range<Int>, _ client: DirtyClient) -> Int {
     fold(source, client)
     // SAFETY: `fold` has checked the words; the caller holds the lock.
-    return Int(unsafe godwit_bitmap_count(merged(client) + source.lowerBound, source.count))
+    return Int(unsafe godwit_layer_count(merged(client), source.lowerBound, source.count))
   }
 }
 
