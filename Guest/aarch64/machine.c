@@ -55,6 +55,11 @@ static int starts_with(const char *text, const char *start) {
     return !*start;
 }
 
+// No machine of this kind asks which pages are free.
+void tell_free(uintptr_t address, uint64_t pages) {
+    (void)address, (void)pages;
+}
+
 static struct machine machine = {.name = "aarch64"};
 
 // Finds /chosen's bootargs and the memory nodes' reg (two cells of address, two of size).

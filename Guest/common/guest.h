@@ -24,6 +24,9 @@ struct machine {
 void console_put(char c);
 uint64_t clock_ticks(void);  // never goes back; wraps at 2^64 only
 void idle(void);             // gives the processor away until the next tick, about 1 ms
+// Tells the machine that whole pages are not needed until they are written again; does nothing
+// where the machine has no use for that.
+void tell_free(uintptr_t address, uint64_t pages);
 
 // Provided by the common files.
 extern char image_end[];  // from the linker script: nothing of ours lies at or behind it

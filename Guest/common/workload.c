@@ -10,7 +10,9 @@
 //
 // Parameters (kernel command line): memory=MEGABYTES (0: all there is) rate=MEGABYTES_PER_SECOND
 // pattern=seq|random fill=0|1 check=MEGABYTES_PER_SECOND (default: an eighth of the memory)
-// report=MILLISECONDS (between two lines, default 1000).
+// report=MILLISECONDS (between two lines, default 1000) free=PERCENT (of the pages, which are told
+// to the machine as free once they are filled, and then left alone) reuse=MEGABYTES_PER_SECOND (of
+// which the free pages are filled anew and used like the others; once all are, they are free again).
 #include "guest.h"
 
 static uint64_t random_state = 88172645463325252ull;
@@ -28,7 +30,9 @@ static uint64_t stamp(uint32_t page, uint32_t generation) {
 
 struct pool {
     struct machine *machine;
-    uint32_t pages;
+    uint32_t pages;  // in use: the first of them
+    uint32_t kept;   // of them, those that are never free
+    uint32_t all;
     uint32_t *generation;
     int filled;
 };
@@ -104,12 +108,38 @@ static void make_pool(struct pool *p, struct machine *m) {
         print("MEMGUEST-FAILED no memory region is large enough\n");
         for (;;) idle();
     }
-    p->pages = (uint32_t)(limit && limit < available ? limit : available);
+    p->pages = p->all = (uint32_t)(limit && limit < available ? limit : available);
+    uint32_t percent = parameter_number(m->command_line, "free", 0);
+    if (percent > 100) percent = 100;
+    p->kept = p->all - (uint32_t)divide((uint64_t)p->all * percent, 100);
+    if (!p->kept) p->kept = 1;
     for (uint32_t page = 0; page < p->pages; page++) {
         p->generation[page] = 0;
         if (p->filled) fill_page(page_words(p, page), page);
         write_page(p, page);
     }
+}
+
+// Tells the machine that the pages from the first that is not kept to the last are free.
+static void free_pages(struct pool *p) {
+    p->pages = p->kept;
+    for (uint32_t page = p->kept; page < p->all;) {
+        // As many as lie in one piece of memory.
+        uintptr_t start = (uintptr_t)page_words(p, page), end = start;
+        for (; page < p->all && (uintptr_t)page_words(p, page) == end; page++) end += PAGE;
+        tell_free(start, (end - start) / PAGE);
+    }
+}
+
+// Fills the next free page anew, as if it had never held anything; it is not told to the machine,
+// which has to notice the write. Behind the last one all are free again.
+static void reuse_page(struct pool *p) {
+    if (p->pages == p->all) return free_pages(p);
+    uint32_t page = p->pages++;
+    if (p->filled) fill_page(page_words(p, page), page);
+    volatile uint64_t *words = page_words(p, page);
+    if (!p->filled) words[WORDS / 2] = 0;
+    write_page(p, page);
 }
 
 struct tally {
@@ -161,8 +191,13 @@ _Noreturn void workload(struct machine *m) {
     struct quota writes = {parameter_number(m->command_line, "rate", 0) * 256, 0, 0};
     uint32_t check = parameter_number(m->command_line, "check", pool.pages / 8 / 256);
     struct quota checks = {check * 256, 0, 0};
+    struct quota reuses = {parameter_number(m->command_line, "reuse", 0) * 256, 0, 0};
     uint32_t report_interval = parameter_number(m->command_line, "report", 1000);
     if (!checks.per_second) checks.per_second = pool.pages / 8 + 1;
+    if (pool.kept < pool.all)
+        free_pages(&pool);
+    else
+        reuses.per_second = 0;
     print("guest pages="), print_number(pool.pages), print("\nMEMGUEST-READY\n");
 
     struct tally tally = {0};
@@ -176,24 +211,27 @@ _Noreturn void workload(struct machine *m) {
         while (now - millisecond >= m->ticks_per_millisecond) {
             millisecond += m->ticks_per_millisecond;
             tally.milliseconds++, since_report++;
-            accrue(&writes), accrue(&checks);
+            accrue(&writes), accrue(&checks), accrue(&reuses);
         }
         for (uint32_t n = take(&writes, 64); n; n--, tally.written++) {
             uint32_t page = write_cursor;
             if (random)
                 page = (uint32_t)((next_random() >> 32) * pool.pages >> 32);
-            else if (++write_cursor == pool.pages)
+            else if (++write_cursor >= pool.pages)
                 write_cursor = 0;
+            if (page >= pool.pages) page = 0;  // free since
             write_page(&pool, page);
         }
         for (uint32_t n = take(&checks, 64); n; n--, tally.checked++) {
+            if (check_cursor >= pool.pages) check_cursor = 0;
             if (!page_is_whole(&pool, check_cursor)) tally.bad++;
-            if (++check_cursor == pool.pages) check_cursor = 0;
+            check_cursor++;
         }
+        for (uint32_t n = take(&reuses, 64); n; n--) reuse_page(&pool);
         if (since_report >= report_interval) {
             report(&tally, m->ticks_per_millisecond);
             since_report = 0, tally.gap_ticks = 0;
         }
-        if (!writes.due && !checks.due) idle();
+        if (!writes.due && !checks.due && !reuses.due) idle();
     }
 }

@@ -53,6 +53,11 @@ _Noreturn void exception_report(uint32_t cause, uint32_t address) {
     for (;;) {}
 }
 
+// No machine of this kind asks which pages are free.
+void tell_free(uintptr_t address, uint64_t pages) {
+    (void)address, (void)pages;
+}
+
 static struct machine machine = {.name = "mips"};
 
 void machine_main(const char *const *arguments, uint32_t memory) {

@@ -15,6 +15,9 @@ struct memory_map_entry {
 };
 enum { START_INFO_MAGIC = 0x336ec578, MEMORY_USABLE = 1 };
 
+enum { COMMAND_LINE_LIMIT = 1024 };
+static char command_line[COMMAND_LINE_LIMIT];
+
 // The machine's page, where there is one and user mode needs it (the word page=ADDRESS): the
 // serial port's registers from 0 on, and at 16 a word that takes microseconds to rest.
 enum { PAGE_REST = 16, REST_MICROSECONDS = 1000, FIRST_SERIAL = 0x3f8, LAST_SERIAL = 0x3ff };
@@ -127,6 +130,38 @@ void exception_report(uint64_t vector, uint64_t code, uint64_t address, uint64_t
     print(" cr2 "), print_hex(cr2), print("\n");
 }
 
+// Free pages
+
+// The machine's registers for pages that nobody needs, where there are any (the word
+// exclude=ADDRESS): what they are, then where a list of ranges lies and how many it has, and a
+// command, whose result is read from the same place.
+enum { EXCLUSION_MAGIC = 0x58574447, LIST = 0x10, COUNT = 0x18, COMMAND = 0x1c };
+enum { DECLARE = 1, PAGES_PER_COMMAND = 16384 };
+static volatile uint32_t *exclusion;
+static struct {
+    uint64_t first, count;
+} range;
+
+void tell_free(uintptr_t address, uint64_t pages) {
+    if (!exclusion) return;
+    for (uint64_t done = 0; done < pages; done += range.count) {
+        uint64_t rest = pages - done;
+        range.first = address / PAGE + done;
+        range.count = rest < PAGES_PER_COMMAND ? rest : PAGES_PER_COMMAND;
+        __asm__ volatile("" ::: "memory");
+        exclusion[LIST / 4] = (uint32_t)(uint64_t)&range;
+        exclusion[LIST / 4 + 1] = 0;
+        exclusion[COUNT / 4] = 1;
+        exclusion[COMMAND / 4] = DECLARE;
+    }
+}
+
+static void exclusion_start(void) {
+    uint32_t address = parameter_number(command_line, "exclude", 0);
+    exclusion = (volatile uint32_t *)(uintptr_t)address;
+    if (exclusion && *exclusion != EXCLUSION_MAGIC) exclusion = 0;
+}
+
 // User mode
 
 void enter_user_mode(void);
@@ -154,10 +189,9 @@ static void map_up_to(uint64_t end) {
     for (uint64_t i = 4 * 512; i << SHIFT < end; i++) directories[i] = i << SHIFT | USABLE;
 }
 
-enum { MIB = 1 << 20, COMMAND_LINE_LIMIT = 1024 };
+enum { MIB = 1 << 20 };
 static const uint64_t mapped = 64ull << 30;
 static struct machine machine = {.name = "x86_64"};
-static char command_line[COMMAND_LINE_LIMIT];
 
 void machine_main(uint64_t start_info_address) {
     const struct start_info *info = (const struct start_info *)start_info_address;
@@ -180,6 +214,7 @@ void machine_main(uint64_t start_info_address) {
         add_region(&machine, entry->address, size);
     }
     machine.command_line = command_line;
+    exclusion_start();
     machine.ticks_per_millisecond = clock_speed(command_line);
     uint32_t page = parameter_number(command_line, "page", 0);
     if (page && is_emulated()) {

@@ -52,10 +52,17 @@ public enum DemoGuest {
   ///     x86 guest: a 16550's registers from 0 on, and at 16 a 32-bit word that takes microseconds
   ///     to rest. With it the guest works in user mode where the machine emulates a kernel's
   ///     instructions, which is some thousand times faster.
+  ///   - freePercent: how much of its pages, in percent from 0 to 100, it declares free to the
+  ///     machine once they are filled, and then leaves alone.
+  ///   - reuse: how much of that it fills and uses again, in MiB a second; once all of it is in use
+  ///     it is declared free anew.
+  ///   - exclusion: the guest-physical address, below 4 GiB, of the machine's registers for pages
+  ///     that nobody needs (x86 only); without them nobody is told which pages are free.
   /// - Returns: the parameters, separated by spaces.
   public static func commandLine(
     memoryMegabytes: Int = 0, rate: Int = 0, pattern: Pattern = .random, fill: Bool = true,
-    check: Int? = nil, reportMilliseconds: Int? = nil, page: UInt32? = nil
+    check: Int? = nil, reportMilliseconds: Int? = nil, page: UInt32? = nil,
+    freePercent: Int = 0, reuse: Int = 0, exclusion: UInt32? = nil
   ) -> String {
     var words = [
       "memory=\(memoryMegabytes)", "rate=\(rate)", "pattern=\(pattern.rawValue)",
@@ -64,6 +71,10 @@ public enum DemoGuest {
     if let check { words.append("check=\(check)") }
     if let reportMilliseconds { words.append("report=\(reportMilliseconds)") }
     if let page { words.append("page=\(page)") }
+    if freePercent > 0 {
+      words += ["free=\(freePercent)", "reuse=\(reuse)"]
+      if let exclusion { words.append("exclude=\(exclusion)") }
+    }
     return words.joined(separator: " ")
   }
 }

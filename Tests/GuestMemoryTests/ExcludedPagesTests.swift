@@ -119,7 +119,7 @@ import Testing
     #expect(guest.content(5) != 0)
     guest.excluded.allowEmptying(true)
     #expect(
-      guest.excluded.declare(MemoryPiece(block: guest.block, offset: 100, byteCount: 4000)),
+      guest.excluded.declare(guest.block, offset: 100, byteCount: 4000),
       "less than a page is nobody's")
     #expect(guest.content(0) != 0 && guest.excluded.declaredPageCount == 0)
     guest.begin()
@@ -255,8 +255,7 @@ import Testing
           mine.remove(page)
         case 5: if excluded.hint(range) { mine.insert(page) }
         case 6:
-          let piece = MemoryPiece(block: block, offset: page * 4096, byteCount: 4096)
-          if excluded.declare(piece) { mine.insert(page) }
+          if excluded.declare(block, offset: page * 4096, byteCount: 4096) { mine.insert(page) }
         default:
           excluded.takeBack(range)
           mine.remove(page)

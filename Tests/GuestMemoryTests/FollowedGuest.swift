@@ -136,9 +136,8 @@ final class FollowedGuest {
 
   @discardableResult
   func declare(_ range: Range<Int>) -> Bool {
-    let piece = MemoryPiece(
-      block: block, offset: range.lowerBound * 4096, byteCount: range.count * 4096)
-    guard excluded.declare(piece) else { return false }
+    let (offset, count) = (range.lowerBound * 4096, range.count * 4096)
+    guard excluded.declare(block, offset: offset, byteCount: count) else { return false }
     for page in range { pages[page] = .free }
     return true
   }

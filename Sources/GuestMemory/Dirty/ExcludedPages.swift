@@ -9,9 +9,9 @@ internal import Synchronization
 ///
 /// There are two kinds of word about a page, and any thread may give either at any time:
 ///
-/// - *Declared* (``declare(_:)``), by the guest: the page is emptied at once, so that it really is
-///   zeros from then on, and a write to it is seen by its content, whether or not anything follows
-///   the guest's writes. It holds until the guest takes it back or writes to it.
+/// - *Declared* (``declare(_:offset:byteCount:)``), by the guest: the page is emptied at once, so
+///   that it really is zeros from then on, and a write to it is seen by its content, whether or not
+///   anything follows the guest's writes. It holds until the guest takes it back or writes to it.
 /// - *Hinted* (``hint(_:)``), by the guest's balloon or the operator: nothing happens to the page,
 ///   it is only left out of the move under way, unless it is written meanwhile.
 ///
@@ -61,12 +61,13 @@ public final class ExcludedPages: Sendable {
   /// Takes the guest's word that it does not need the whole pages of a piece of its memory, and
   /// empties them: they are zeros when this returns.
   ///
+  /// The piece lies inside its block, `offset` bytes from its beginning.
+  ///
   /// - Returns: whether it was taken; not while memory must not be given back (pages are still
   ///   arriving), over a private file (whose bytes would show again), or where the host refuses.
-  public func declare(_ piece: MemoryPiece) -> Bool {
-    let block = piece.block
-    let first = (piece.offset + RAMRange.pageSize - 1) / RAMRange.pageSize * RAMRange.pageSize
-    let end = (piece.offset + piece.byteCount) / RAMRange.pageSize * RAMRange.pageSize
+  public func declare(_ block: RAMBlock, offset: Int, byteCount: Int) -> Bool {
+    let first = (offset + RAMRange.pageSize - 1) / RAMRange.pageSize * RAMRange.pageSize
+    let end = (offset + byteCount) / RAMRange.pageSize * RAMRange.pageSize
     guard first < end else { return true }
     if case .privateFile = block.backing { return false }
     guard state.withLock({ $0.mayEmpty }) else { return false }

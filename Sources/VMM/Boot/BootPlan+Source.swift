@@ -75,6 +75,8 @@ extension MachineConfiguration.Workload {
       memoryMegabytes: memoryMegabytes, rate: megabytesPerSecond,
       pattern: isRandom ? .random : .sequential, fill: isFilled,
       check: checkedMegabytesPerSecond, reportMilliseconds: reportMilliseconds,
-      page: UInt32(GuestLayout.demonstrationPage.rawValue))
+      page: UInt32(GuestLayout.demonstrationPage.rawValue), freePercent: freePercent,
+      reuse: reusedMegabytesPerSecond,
+      exclusion: UInt32(GuestLayout.exclusionRegisters.rawValue))
   }
 }

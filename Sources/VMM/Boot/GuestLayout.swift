@@ -12,6 +12,7 @@ public import GuestMemory
 /// | 1 MiB | memory: kernel, initial RAM disk |
 /// | 0xD0000000 | virtio-mmio devices, 4 KiB each |
 /// | 0xD0100000 | the page through which the demonstration's guest speaks and rests |
+/// | 0xD0101000 | the registers by which a guest says which pages nobody needs |
 /// | 0xFEC00000, 0xFEE00000 | interrupt controllers, in the kernel |
 /// | 4 GiB | the rest of the memory |
 public struct GuestLayout: Sendable, Equatable {
@@ -49,6 +50,9 @@ public struct GuestLayout: Sendable, Equatable {
 
   /// The page through which the demonstration's guest speaks and rests.
   public static let demonstrationPage = GuestAddress(0xD010_0000)
+
+  /// The registers by which a guest says which pages nobody needs.
+  public static let exclusionRegisters = GuestAddress(0xD010_1000)
 
   static let interruptControllerAddress: UInt32 = 0xFEC0_0000
   static let localControllerAddress: UInt32 = 0xFEE0_0000

@@ -105,7 +105,12 @@ struct Hardware {
       }
     }
     let memory = SyntheticMemory(parts.mainBlock, marksWrites: log is MarkedWritesLog)
-    let accelerator = SyntheticAccelerator(workload, memory: memory, ports: parts.ports)
+    let accelerator = SyntheticAccelerator(
+      workload, memory: memory, ports: parts.ports
+    ) { [excluded = parts.excluded, block = parts.mainBlock] bytes in
+      // What is not taken is used as before.
+      _ = excluded.declare(block, offset: bytes.lowerBound, byteCount: bytes.count)
+    }
     do throws(TransportError) {
       try accelerator.start()
     } catch {

@@ -72,6 +72,11 @@ public struct MachineConfiguration: Sendable, Equatable {
     public var checkedMegabytesPerSecond: Int?
     /// Whether its pages are full of incompressible data.
     public var isFilled = true
+    /// How much of its pages, in percent from 0 to 100, it declares free once they are filled.
+    public var freePercent = 0
+    /// How much of what it declared free it takes into use again, in MiB a second; once that is all
+    /// of it, it declares it free anew.
+    public var reusedMegabytesPerSecond = 0
     /// How much time lies between two report lines, in milliseconds.
     public var reportMilliseconds = 1000
 

@@ -13,6 +13,8 @@ final class MachineParts: Sendable {
   let layout: GuestLayout
   let ram: RAMList
   let memory: AddressSpace
+  /// The pages that need not travel.
+  let excluded: ExcludedPages
   let mainBlock: RAMBlock
   let ports: PortBus
   let serial: SerialPort
@@ -39,6 +41,8 @@ final class MachineParts: Sendable {
     let root = MemoryRegion.container(name: "system", byteCount: 1 << 52)
     memory = AddressSpace(name: "memory", root: root, ram: ram)
     mainBlock = try Self.makeMemory(configuration, layout, ram: ram, root: root)
+    excluded = ExcludedPages(of: ram)
+    let exclusion = ExclusionRegisters(memory: memory, excluded: excluded)
     let request: @Sendable (PowerRequest) -> Void = { request in
       post(request == .reset ? .reset : .shutdown)
     }
@@ -64,12 +68,13 @@ final class MachineParts: Sendable {
       // On a vCPU's thread, which must not wait for those who are told.
       balloon.onChange { post(.balloonChanged(actualByteCount: $0)) }
       disks = virtioDevices.disks
-      devices = [serial, clock, power, resetControl] + virtio.map { $0 as any Device }
+      devices =
+        [serial, clock, power, resetControl, exclusion] + virtio.map { $0 as any Device }
     } catch {
       throw .device("\(error)")
     }
     let page = DemonstrationPage(serial: serial)
-    try placeRegisters(in: root, page)
+    try placeRegisters(in: root, page, exclusion)
   }
 
   /// Makes the guest's memory and shows it below 3 GiB and from 4 GiB on.
@@ -134,7 +139,7 @@ final class MachineParts: Sendable {
 
   /// Puts the devices' registers in their places; the view is in force when this returns.
   private func placeRegisters(
-    in root: MemoryRegion, _ page: DemonstrationPage
+    in root: MemoryRegion, _ page: DemonstrationPage, _ exclusion: ExclusionRegisters
   ) throws(MachineError) {
     do throws(GuestMemoryError) {
       try memory.transaction { () throws(GuestMemoryError) in
@@ -147,6 +152,10 @@ final class MachineParts: Sendable {
           .mmio(
             name: "demonstration", byteCount: DemonstrationPage.byteCount, handler: page),
           at: GuestLayout.demonstrationPage.rawValue)
+        root.addSubregion(
+          .mmio(
+            name: "page-exclusion", byteCount: ExclusionRegisters.byteCount, handler: exclusion),
+          at: GuestLayout.exclusionRegisters.rawValue)
       }
     } catch {
       throw .kernel(action: "cannot lay out the machine's memory", reason: "\(error)")

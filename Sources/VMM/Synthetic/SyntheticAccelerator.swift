@@ -19,6 +19,7 @@ final class SyntheticAccelerator: Accelerator {
   private let workload: MachineConfiguration.Workload
   private let memory: SyntheticMemory
   private let ports: PortBus
+  private let tellFree: @Sendable (Range<Int>) -> Void
   private let group = VCPUGroup(count: 1)
   private let thread = Mutex<NamedThread?>(nil)
   private let identifier = Atomic<Int32>(0)
@@ -27,9 +28,12 @@ final class SyntheticAccelerator: Accelerator {
   ///   - workload: what is done.
   ///   - memory: where.
   ///   - ports: the machine's, for its serial port.
+  ///   - tellFree: told which bytes of the memory nobody needs.
   init(
-    _ workload: MachineConfiguration.Workload, memory: SyntheticMemory, ports: PortBus
+    _ workload: MachineConfiguration.Workload, memory: SyntheticMemory, ports: PortBus,
+    tellFree: @escaping @Sendable (Range<Int>) -> Void
   ) {
+    self.tellFree = tellFree
     self.workload = workload
     self.memory = memory
     self.ports = ports
@@ -63,7 +67,7 @@ final class SyntheticAccelerator: Accelerator {
     while group.stand(isFirst: isFirst) {
       isFirst = false
       // What the memory holds may be another's since the last time.
-      var work = SyntheticWorkload(workload, in: memory)
+      var work = SyntheticWorkload(workload, in: memory, tellFree: tellFree)
       while group.mayRun {
         if work.turn(at: Self.now, say: say) == .idle { group.rest(.milliseconds(1)) }
       }

@@ -34,6 +34,10 @@ struct SyntheticState: Equatable, Sendable {
   /// What is due to be written and checked.
   var writes = SyntheticQuota()
   var checks = SyntheticQuota()
+  /// How many pages are in use, those from the first on; the others are free.
+  var usedCount = 0
+  /// What is due to be used again.
+  var reuses = SyntheticQuota()
 
   init() {}
 
@@ -63,6 +67,10 @@ struct SyntheticState: Equatable, Sendable {
     longestGap = word()
     writes = SyntheticQuota(fraction: word() % 1000, due: min(word(), 1 << 32))
     checks = SyntheticQuota(fraction: word() % 1000, due: min(word(), 1 << 32))
+    // Where nothing was ever free there is a zero.
+    let used = count()
+    usedCount = used == 0 ? pageCount : used
+    reuses = SyntheticQuota(fraction: word() % 1000, due: min(word(), 1 << 32))
   }
 
   /// Puts the state into the memory's page for it.
@@ -72,7 +80,7 @@ struct SyntheticState: Equatable, Sendable {
       Self.magic, UInt64(pageCount), UInt64(filledCount), UInt64(writeCursor),
       UInt64(checkCursor), random, writtenCount, checkedCount, badCount, milliseconds,
       sinceReport, lastMillisecond, lastTurn, longestGap, writes.fraction, writes.due,
-      checks.fraction, checks.due,
+      checks.fraction, checks.due, UInt64(usedCount), reuses.fraction, reuses.due,
     ]
     for (index, word) in words.enumerated() { memory[first + index] = word }
     memory.noteWritten(pageAt: first)

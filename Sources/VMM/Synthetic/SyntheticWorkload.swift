@@ -24,11 +24,20 @@ struct SyntheticWorkload {
   private let tableWord: Int
   private let firstPageWord: Int
   private let checksPerSecond: UInt64
+  /// How many pages are never free.
+  private let keptCount: Int
+  /// Told which bytes of the memory are free.
+  private let tellFree: (Range<Int>) -> Void
   private(set) var state: SyntheticState
 
   /// A workload that goes on where the memory says it was, or begins anew.
-  init(_ settings: MachineConfiguration.Workload, in memory: SyntheticMemory) {
+  /// - Parameter tellFree: told which bytes of the memory are free.
+  init(
+    _ settings: MachineConfiguration.Workload, in memory: SyntheticMemory,
+    tellFree: @escaping (Range<Int>) -> Void = { _ in }
+  ) {
     self.memory = memory
+    self.tellFree = tellFree
     self.settings = settings
     tableWord = SyntheticState.byteOffset / SyntheticMemory.wordByteCount + Self.wordsPerPage
     let available = max(0, memory.wordCount - tableWord) / Self.wordsPerPage
@@ -45,6 +54,8 @@ struct SyntheticWorkload {
     state = stored.flatMap { $0.pageCount == pageCount ? $0 : nil } ?? SyntheticState()
     state.pageCount = pageCount
     state.filledCount = min(state.filledCount, pageCount)
+    keptCount = max(1, pageCount - pageCount * min(max(settings.freePercent, 0), 100) / 100)
+    state.usedCount = min(max(state.usedCount, keptCount), pageCount)
     state.writeCursor %= max(pageCount, 1)
     state.checkCursor %= max(pageCount, 1)
   }
@@ -68,8 +79,10 @@ struct SyntheticWorkload {
     count(until: now)
     for _ in 0..<state.writes.take(atMost: Self.pagesPerTurn) { writeNext() }
     for _ in 0..<state.checks.take(atMost: Self.pagesPerTurn) { checkNext() }
+    for _ in 0..<state.reuses.take(atMost: Self.pagesPerTurn) { reuseNext() }
     if state.sinceReport >= UInt64(max(settings.reportMilliseconds, 1)) { report(say) }
-    return state.writes.due == 0 && state.checks.due == 0 ? .idle : .busy
+    return state.writes.due == 0 && state.checks.due == 0 && state.reuses.due == 0
+      ? .idle : .busy
   }
 
   // Filling
@@ -87,6 +100,8 @@ struct SyntheticWorkload {
     state.filledCount = end
     guard end == state.pageCount else { return }
     (state.lastMillisecond, state.lastTurn) = (now, now)
+    state.usedCount = state.pageCount
+    if keptCount < state.pageCount { freePages() }
     say("guest pages=\(state.pageCount)\n\(DemoGuestReport.readyLine)\n")
   }
 
@@ -104,7 +119,11 @@ struct SyntheticWorkload {
     state.milliseconds &+= passed
     state.sinceReport &+= passed
     let writesPerSecond = UInt64(settings.megabytesPerSecond * Self.pagesPerMebibyte)
+    let reusesPerSecond =
+      keptCount < state.pageCount
+      ? UInt64(settings.reusedMegabytesPerSecond * Self.pagesPerMebibyte) : 0
     for _ in 0..<min(passed, 1000) {
+      state.reuses.accrue(perSecond: reusesPerSecond)
       state.writes.accrue(perSecond: writesPerSecond)
       state.checks.accrue(perSecond: checksPerSecond)
     }
@@ -125,18 +144,40 @@ struct SyntheticWorkload {
   private mutating func writeNext() {
     var page = state.writeCursor
     if settings.isRandom {
-      page = Int(((nextRandom() >> 32) * UInt64(state.pageCount)) >> 32)
+      page = Int(((nextRandom() >> 32) * UInt64(state.usedCount)) >> 32)
     } else {
-      state.writeCursor = (state.writeCursor + 1) % state.pageCount
+      if page >= state.usedCount { page = 0 }
+      state.writeCursor = (page + 1) % state.usedCount
     }
     write(page)
     state.writtenCount &+= 1
   }
 
   private mutating func checkNext() {
+    if state.checkCursor >= state.usedCount { state.checkCursor = 0 }
     if !isWhole(state.checkCursor) { state.badCount &+= 1 }
-    state.checkCursor = (state.checkCursor + 1) % state.pageCount
+    state.checkCursor += 1
     state.checkedCount &+= 1
+  }
+
+  /// Declares all pages free that are not always in use.
+  private mutating func freePages() {
+    state.usedCount = keptCount
+    let size = SyntheticMemory.pageByteCount
+    let first = firstPageWord * SyntheticMemory.wordByteCount
+    tellFree(first + keptCount * size..<first + state.pageCount * size)
+  }
+
+  /// Fills the next free page anew, which nobody is told; behind the last one all are free again.
+  private mutating func reuseNext() {
+    guard state.usedCount < state.pageCount else { return freePages() }
+    if settings.isFilled {
+      fillPage(state.usedCount)
+    } else {
+      memory[firstPageWord + state.usedCount * Self.wordsPerPage + Self.wordsPerPage / 2] = 0
+    }
+    write(state.usedCount)
+    state.usedCount += 1
   }
 
   /// Gives a page its next generation, at both ends, and changes a word between.

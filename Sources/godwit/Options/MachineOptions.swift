@@ -114,6 +114,18 @@ struct BootOptions: ParsableArguments, Sendable {
     help: ArgumentHelp("How much memory it uses. (default: all there is)", valueName: "MiB"))
   var demoMemory = 0
 
+  @Option(
+    help: ArgumentHelp(
+      "How much of that it declares free once it is filled: nobody needs it, and it stays here.",
+      valueName: "percent"))
+  var demoFree = 0
+
+  @Option(
+    help: ArgumentHelp(
+      "How much of what is free it uses again, until all is and it declares it free anew.",
+      valueName: "MiB/s"))
+  var demoReuse = 0
+
   /// What the options say.
   func source() throws -> MachineConfiguration.BootSource {
     let given = [kernel != nil, flat != nil, demoGuest].count { $0 }
@@ -131,7 +143,13 @@ struct BootOptions: ParsableArguments, Sendable {
     guard demoRate >= 0, demoRate <= 1 << 20, demoMemory >= 0, demoMemory <= 1 << 20 else {
       throw ValidationError("--demo-rate and --demo-memory take numbers up to 1048576.")
     }
+    guard (0...100).contains(demoFree), (0...1 << 20).contains(demoReuse) else {
+      throw ValidationError(
+        "--demo-free takes a number from 0 to 100, --demo-reuse one up to 1048576.")
+    }
     var workload = MachineConfiguration.Workload()
+    workload.freePercent = demoFree
+    workload.reusedMegabytesPerSecond = demoReuse
     workload.megabytesPerSecond = demoRate
     workload.memoryMegabytes = demoMemory
     workload.isRandom = demoPattern == .random

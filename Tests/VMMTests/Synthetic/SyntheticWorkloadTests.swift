@@ -76,6 +76,31 @@ struct SyntheticWorkloadTests {
     #expect(report.t > 3)
   }
 
+  @Test func `what a workload declares free it leaves alone, or fills anew and checks`() throws {
+    let ram = RAMList()
+    let memory = try Self.memory(ram)
+    var settings = Self.settings()
+    settings.freePercent = 50
+    var told: [Range<Int>] = []
+    var work = SyntheticWorkload(settings, in: memory) { told.append($0) }
+    let (end, _) = run(&work, from: 5, seconds: 2)
+    #expect(told.map(\.count) == [128 * 4096])
+    let page = try #require(told.first?.lowerBound) / 8
+    #expect(memory[page] != 0)
+    // What the machine does to them is no loss.
+    for word in page..<page + 128 * 512 { memory[word] = 0 }
+    work.store()
+
+    settings.reusedMegabytesPerSecond = 1
+    var again = SyntheticWorkload(settings, in: memory) { told.append($0) }
+    #expect(again.state.usedCount == 128)
+    let (_, lines) = run(&again, from: end, seconds: 3)
+    let report = try #require(lines.last.flatMap { DemoGuestReport(line: $0) })
+    #expect(report.bad == 0)
+    #expect(told.count >= 3, "half of it is in use again after half a second")
+    #expect((128...256).contains(again.state.usedCount))
+  }
+
   @Test func `a damaged state begins anew or is bounded, never trapped upon`() throws {
     let ram = RAMList()
     let memory = try Self.memory(ram)
@@ -83,7 +108,7 @@ struct SyntheticWorkloadTests {
     _ = run(&work, from: 5, seconds: 1)
     work.store()
     let first = SyntheticState.byteOffset / 8
-    for word in 0..<20 {
+    for word in 0..<23 {
       let before = memory[first + word]
       for value in [0, 1, UInt64.max, 1 << 62] {
         memory[first + word] = value
