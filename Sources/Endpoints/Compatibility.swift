@@ -25,8 +25,10 @@ struct DestinationFacts: Sendable, Equatable {
   var pciAddresses: Set<String>?
 }
 
-/// What must be known of a checkpoint for the same question.
+/// What must be known of a checkpoint, or of a machine that is to be moved, for the same question.
 struct CheckpointFacts: Sendable, Equatable {
+  /// What holds the machine, as sentences call it.
+  var holder = "checkpoint"
   var name: String
   var qemuVersion: String
   var architecture: String
@@ -55,12 +57,13 @@ enum Compatibility {
   ) -> String? {
     guard checkpoint.machine != qemu.machine else { return nil }
     guard qemu.knownMachines.isEmpty || qemu.knownMachines.contains(checkpoint.machine) else {
-      return "The checkpoint is of machine type \(checkpoint.machine) (saved by QEMU "
+      return "The \(checkpoint.holder) is of machine type \(checkpoint.machine) (of QEMU "
         + "\(checkpoint.qemuVersion)), which QEMU \(qemu.version) does not know: start a QEMU of "
         + "at least that version with -machine \(checkpoint.machine)."
     }
-    return "The checkpoint is of machine type \(checkpoint.machine), this QEMU was started as "
-      + "\(qemu.machine): start it with -machine \(checkpoint.machine)."
+    return
+      "The \(checkpoint.holder) is of machine type \(checkpoint.machine), this QEMU was started "
+      + "as \(qemu.machine): start it with -machine \(checkpoint.machine)."
   }
 
   private static func blockMismatches(
@@ -72,9 +75,10 @@ enum Compatibility {
     for block in checkpoint.blocks {
       guard let other = offered[block.name] else {
         sentences.append(
-          "RAM block \(block.name) (\(ByteCount.text(block.usedLength))) of the checkpoint does "
-            + "not exist in this QEMU, which has \(names(qemu.blocks)): give it the memory "
-            + "backends and devices of the saved machine, with the same ids.")
+          "RAM block \(block.name) (\(ByteCount.text(block.usedLength))) of the "
+            + "\(checkpoint.holder) does not exist in this QEMU, which has \(names(qemu.blocks)): "
+            + "give it the memory backends and devices of the \(checkpoint.holder), with the same "
+            + "ids.")
         continue
       }
       let fits =
@@ -84,16 +88,19 @@ enum Compatibility {
         let remedy =
           block == checkpoint.blocks.first
           ? "start it with -m \(ByteCount.megabytes(block.usedLength))"
-          : "start it with the saved machine's device, memory backend or firmware (-bios, -L)"
+          : "start it with the \(checkpoint.holder)'s device, memory backend or firmware (-bios, "
+            + "-L)"
         sentences.append(
-          "RAM block \(block.name) has \(ByteCount.text(block.usedLength)) in the checkpoint and "
-            + "\(ByteCount.text(other.usedLength)) in this QEMU: \(remedy).")
+          "RAM block \(block.name) has \(ByteCount.text(block.usedLength)) in the "
+            + "\(checkpoint.holder) and \(ByteCount.text(other.usedLength)) in this QEMU: "
+            + "\(remedy).")
       }
     }
     for block in qemu.blocks where !wanted.contains(block.name) {
       sentences.append(
         "This QEMU has a RAM block \(block.name) (\(ByteCount.text(block.usedLength))) that the "
-          + "checkpoint does not have: leave out the device or memory backend it belongs to.")
+          + "\(checkpoint.holder) does not have: leave out the device or memory backend it belongs "
+          + "to.")
     }
     return sentences
   }
@@ -111,8 +118,9 @@ enum Compatibility {
       if !addresses.contains(address) {
         let device = section[section.index(after: slash)...]
         sentences.append(
-          "The checkpoint has a device '\(device)' at PCI address \(address), where this QEMU "
-            + "has none: start it with the devices of the saved machine, in the same slots.")
+          "The \(checkpoint.holder) has a device '\(device)' at PCI address \(address), where "
+            + "this QEMU has none: start it with the \(checkpoint.holder)'s devices, in the same "
+            + "slots.")
       }
     }
     return sentences

@@ -34,15 +34,19 @@ public final class MonitorKeeper: Sendable {
     guard let executable = command.first, let monitor = try client.duplicateDescriptor() else {
       throw MoveError(.failed, "There is no monitor connection to keep.")
     }
-    socketPath =
-      FileManager.default.temporaryDirectory
-      .appendingPathComponent("godwit-keeper-\(process.pid)-\(process.startTicks)").path
+    socketPath = Self.socketPath(for: process)
     var ends = try SocketPair()
     leash = try ByteChannel(adopting: ends.take(), peer: "the keeper of the monitor")
     let other = try ends.take().duplicate()
     _ = try DetachedProcess.start(
       executable, arguments: command.dropFirst() + [socketPath], logPath: "/dev/null",
       handing: [monitor.raw, other.raw])
+  }
+
+  /// Where the keeper of this process's monitor listens, if there is one.
+  static func socketPath(for process: ProcessIdentity) -> String {
+    FileManager.default.temporaryDirectory
+      .appendingPathComponent("godwit-keeper-\(process.pid)-\(process.startTicks)").path
   }
 
   /// Ends the keeper: its monitor is needed no longer.

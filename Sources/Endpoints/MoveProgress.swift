@@ -28,6 +28,14 @@ public struct MoveProgress: Sendable, Equatable {
   public var zeroPages: UInt64
   /// Pages that the guest asked for, in a restore.
   public var pageRequests: UInt64
+  /// Pages that travelled as they are, where the source tells.
+  public var normalPages: UInt64?
+  /// How often the source has gathered what had become dirty, in a move.
+  public var round: UInt64?
+  /// Bytes of guest memory that the guest makes dirty in a second, where the source tells.
+  public var dirtyBytesPerSecond: Double?
+  /// Whether the move has an end at these rates.
+  public var converges = true
   /// Seconds left at the present rate, where that can be told.
   public var secondsLeft: Double?
 

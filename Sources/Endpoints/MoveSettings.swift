@@ -31,7 +31,8 @@ enum MoveSettings {
     }
   }
 
-  private static func only(
+  /// Turns on what is needed, and everything else that is known off.
+  static func only(
     _ needed: [(name: String, purpose: String)], of known: [String: Bool]
   ) -> [CapabilityRequirement] {
     let names = Set(needed.map(\.name))
@@ -55,15 +56,19 @@ enum MoveSettings {
   /// Applies settings, runs `body`, and puts back what was changed, whether or not it throws.
   ///
   /// What cannot be put back (QEMU may be gone) is said in a note; it is no failure of the move.
+  /// - Parameter welcome: capabilities that are turned on where that can be done; nothing depends
+  ///   on them.
   static func whileApplied<Value: Sendable>(
     to client: QMPClient, note: @escaping @Sendable (String) -> Void,
     capabilities: ([String: Bool]) -> [CapabilityRequirement],
-    parameters: [ParameterRequirement], _ body: () async throws -> Value
+    parameters: [ParameterRequirement], welcome: [CapabilityRequirement] = [],
+    _ body: () async throws -> Value
   ) async throws -> Value {
     let settings = try await MigrationSettings.read(from: client)
     let outcome: Result<Value, any Error>
     do {
       try await settings.apply(capabilities(settings.capabilities), parameters)
+      for capability in welcome { try? await settings.apply([capability]) }
       outcome = .success(try await body())
     } catch {
       outcome = .failure(error)

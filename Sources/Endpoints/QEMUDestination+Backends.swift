@@ -10,22 +10,31 @@ extension QEMUDestination {
   /// userfaultfd serves anonymous memory, tmpfs and hugetlbfs. QEMU 10.0 refuses other files when
   /// postcopy is set up; 7.2 goes ahead and dies at the first page.
   func refuseUnservableBackends() async throws {
-    for backend in try await client.memoryBackends() {
+    guard let (name, path) = try await client.unservableBackend() else { return }
+    throw MoveError(
+      .refused,
+      "The memory backend '\(name)' of the QEMU at \(client.address) lies in \(path), on a file "
+        + "system whose pages cannot be served while the guest runs (tmpfs and hugetlbfs can "
+        + "be). Use --eager, or put it on tmpfs (memory-backend-memfd, or a file in /dev/shm).")
+  }
+}
+
+extension QMPClient {
+  /// A memory backend that lies in a file of an ordinary file system, and the file; nil for none.
+  func unservableBackend() async throws -> (name: String, path: String)? {
+    for backend in try await memoryBackends() {
       guard let name = backend.identifier, let path = await path(ofBackend: name),
         let type = Self.fileSystemType(of: path), !Self.servable.contains(type)
       else { continue }
-      throw MoveError(
-        .refused,
-        "The memory backend '\(name)' of the QEMU at \(client.address) lies in \(path), on a file "
-          + "system whose pages cannot be served while the guest runs (tmpfs and hugetlbfs can "
-          + "be). Use --eager, or put it on tmpfs (memory-backend-memfd, or a file in /dev/shm).")
+      return (name, path)
     }
+    return nil
   }
 
   /// The file behind a memory backend; nil for the kinds that have none.
   private func path(ofBackend name: String) async -> String? {
     let property: JSONValue = ["path": .string("/objects/\(name)"), "property": "mem-path"]
-    return try? await client.execute("qom-get", property).string
+    return try? await execute("qom-get", property).string
   }
 
   /// TMPFS_MAGIC and HUGETLBFS_MAGIC of <linux/magic.h>.

@@ -56,7 +56,7 @@ extension QEMUDestination {
     case .status(let status):
       throw MoveError(
         .failed,
-        "The QEMU at \(client.address) does not wait for pages of a broken restore (its migration "
+        "The QEMU at \(client.address) does not wait for pages of a broken move (its migration "
           + "is '\(status.word)'): there is nothing to recover.")
     }
   }
@@ -86,7 +86,7 @@ extension QEMUDestination {
     throw MoveError(
       .failed,
       "The QEMU at \(client.address) takes no new connection for its waiting guest. "
-        + "\(refusal.map { "\($0)" } ?? "") If another restore serves it, wait for that or stop it."
+        + "\(refusal.map { "\($0)" } ?? "") If another move serves it, wait for that or stop it."
     )
   }
 }

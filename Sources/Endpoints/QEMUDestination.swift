@@ -21,21 +21,13 @@ struct QEMUDestination: Sendable {
   init(_ client: QMPClient) async throws {
     self.client = client
     let blocks = try await client.ramBlocks()
-    let machines = try await client.machineTypes()
-    let machine = try await client.machineType()
     pageSizes = Dictionary(
       blocks.filter { $0.pageByteCount != 4096 }.map { ($0.name, UInt64($0.pageByteCount)) },
       uniquingKeysWith: { first, _ in first })
     survivesFailure = try await client.schema().command(
       "migrate-incoming", takes: "exit-on-error")
     process = client.peerProcess.flatMap(ProcessIdentity.init(of:))
-    facts = DestinationFacts(
-      version: "\(client.version)", architecture: try await client.targetArchitecture(),
-      machine: machine, knownMachines: machines.map(\.name),
-      blocks: blocks.map {
-        RAMBlockFact(name: $0.name, usedLength: $0.usedByteCount, maxLength: $0.maximumByteCount)
-      },
-      pciAddresses: try await Self.pciAddresses(client))
+    facts = try await DestinationFacts(of: client)
   }
 
   /// A QEMU whose guest waits for pages, as it was remembered.
@@ -43,6 +35,15 @@ struct QEMUDestination: Sendable {
     self.client = client
     pageSizes = restore.pageSizes
     process = restore.process
+    survivesFailure = false
+    facts = nil
+  }
+
+  /// A machine that waits for pages of another machine; it is not asked what it is.
+  init(recovering client: QMPClient) {
+    self.client = client
+    pageSizes = [:]
+    process = client.peerProcess.flatMap(ProcessIdentity.init(of:))
     survivesFailure = false
     facts = nil
   }
@@ -66,18 +67,6 @@ struct QEMUDestination: Sendable {
     }
     guard request.mode == .recover, let waiting else { return try await QEMUDestination(client) }
     return QEMUDestination(waiting: waiting, client)
-  }
-
-  private static func pciAddresses(_ client: QMPClient) async throws -> Set<String>? {
-    guard let root = try await client.pciBuses()[0]?["devices"]?.array else { return nil }
-    return Set(
-      root.compactMap { device in
-        guard let slot = device["slot"]?.int, let function = device["function"]?.int else {
-          return nil
-        }
-        let digits = String(slot, radix: 16)
-        return "0000:00:\(digits.count < 2 ? "0" : "")\(digits).\(function)"
-      })
   }
 
   /// Refuses a QEMU that is not waiting, or that the checkpoint does not fit.

@@ -30,8 +30,8 @@ struct Godwit: AsyncParsableCommand {
       CommandGroup(
         name: "Machines:",
         subcommands: [
-          SaveCommand.self, RestoreCommand.self, StartCommand.self, ReceiveCommand.self,
-          SendCommand.self, VMCommand.self,
+          MigrateCommand.self, SaveCommand.self, RestoreCommand.self, StartCommand.self,
+          ReceiveCommand.self, SendCommand.self, VMCommand.self,
         ]),
       CommandGroup(
         name: "The store:",
@@ -46,7 +46,8 @@ struct Godwit: AsyncParsableCommand {
   static func main() async {
     Interruption.ignoreClosedPipes()
     do {
-      var command = try await asyncParseAsRoot()
+      var command = try await asyncParseAsRoot(
+        MigrateCommand.spelledOut(Array(CommandLine.arguments.dropFirst())))
       if var asynchronous = command as? any AsyncParsableCommand {
         try await asynchronous.run()
       } else {

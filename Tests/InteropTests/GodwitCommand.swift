@@ -116,6 +116,9 @@ final class RunningGodwit {
     reap(0)
   }
 
+  /// SIGINT: what Ctrl-C sends.
+  func interrupt() { Foundation.kill(pid, SIGINT) }
+
   private func reap(_ options: Int32) {
     guard status == nil else { return }
     var found: Int32 = 0

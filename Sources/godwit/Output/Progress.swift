@@ -24,6 +24,10 @@ struct Progress {
   var dirtyPages: UInt64?
   var pageRequests: UInt64?
   var zeroPages: UInt64?
+  var normalPages: UInt64?
+  var round: UInt64?
+  var dirtyRate: Double?
+  var converges = true
 
   /// Progress of a move.
   init(_ progress: MoveProgress) {
@@ -43,6 +47,10 @@ struct Progress {
     dirtyPages = progress.dirtyPages
     pageRequests = progress.pageRequests
     zeroPages = progress.zeroPages
+    normalPages = progress.normalPages
+    round = progress.round
+    dirtyRate = progress.dirtyBytesPerSecond
+    converges = progress.converges
   }
 
   /// Progress of an operation on the store or on a file, `seconds` after its start.
@@ -92,7 +100,13 @@ struct Progress {
     if let dirtyPages { members.append(JSONMember("dirty_pages", JSONValue(dirtyPages))) }
     if let zeroPages { members.append(JSONMember("pages_zero", JSONValue(zeroPages))) }
     if let pageRequests { members.append(JSONMember("page_requests", JSONValue(pageRequests))) }
+    if let normalPages { members.append(JSONMember("pages_normal", JSONValue(normalPages))) }
+    if let round { members.append(JSONMember("round", JSONValue(round))) }
+    if let dirtyRate {
+      members.append(JSONMember("dirty_bytes_per_second", .number(dirtyRate.rounded())))
+    }
     if let secondsLeft { members.append(JSONMember("seconds_left", .number(secondsLeft))) }
+    if !converges { members.append(JSONMember("converges", false)) }
     return members
   }
 
@@ -107,11 +121,15 @@ struct Progress {
       }
       if rate > 0 { facts.append(Units.rate(rate)) }
     }
-    if let dirtyPages { facts.append(Units.count(dirtyPages, "dirty page")) }
+    if let round, round > 0 { facts.append("round \(round)") }
+    // Of a move, done and total say as much.
+    if let dirtyPages, round == nil { facts.append(Units.count(dirtyPages, "dirty page")) }
     if let pageRequests, pageRequests > 0 {
       facts.append("\(Units.count(pageRequests, "page")) asked for")
     }
+    if let dirtyRate { facts.append("guest writes \(Units.rate(dirtyRate))") }
     if let secondsLeft { facts.append("\(Units.seconds(secondsLeft)) left") }
+    if !converges { facts.append("not converging") }
     return facts
   }
 }

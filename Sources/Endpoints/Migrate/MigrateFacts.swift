@@ -1,0 +1,80 @@
+// What must be known of both ends of a move before it begins, learnt by asking them.
+
+import JSON
+import QMP
+
+/// One end of a move, as it answers.
+struct MigrateFacts: Sendable, Equatable {
+  /// Its QMP address, as the person wrote it.
+  var address: String
+  /// Its version.
+  var version: QEMUVersion
+  /// Whether KVM runs its vCPUs.
+  var isKVM: Bool
+  /// Whether it runs, and why not.
+  var runState: RunState
+  /// How far its latest migration is.
+  var migration: MigrationStatus
+  /// What forbids it to migrate at present.
+  var blockedReasons: [String]
+  /// Its process, where the monitor is a Unix socket of this host.
+  var process: Int32?
+  /// The capabilities that it knows, and which are on.
+  var capabilities: [String: Bool]
+  /// The names of the parameters that it knows.
+  var parameters: Set<String>
+  /// The machine's type, memory and devices.
+  var machine: DestinationFacts
+  /// How many vCPUs it has.
+  var processorCount: Int
+  /// The images behind the disks that its guest can write to, by the disk's name.
+  var disks: [String: String]
+
+  /// How it is called in a sentence.
+  var name: String { "\(version.isGodwit ? "Godwit" : "QEMU") \(version)" }
+
+  /// Asks the endpoint behind `client`.
+  init(of client: QMPClient) async throws {
+    address = client.address
+    version = client.version
+    process = client.peerProcess
+    runState = try await client.runState()
+    let migration = try await client.migration()
+    self.migration = migration.status
+    blockedReasons = migration.blockedReasons
+    isKVM = try await client.isKVMEnabled()
+    capabilities = try await client.migrationCapabilities()
+    parameters = Set(try await client.migrationParameters().map(\.name))
+    machine = try await DestinationFacts(of: client)
+    processorCount = try await client.processors().count
+    disks = Dictionary(
+      try await client.writableDisks().map { ($0.name, $0.file ?? "") },
+      uniquingKeysWith: { first, _ in first })
+  }
+
+  /// Facts as a test states them.
+  init(
+    address: String, version: QEMUVersion, isKVM: Bool, runState: RunState,
+    migration: MigrationStatus = .none, process: Int32? = nil, capabilities: [String: Bool],
+    parameters: Set<String>, machine: DestinationFacts, processorCount: Int = 1,
+    disks: [String: String] = [:]
+  ) {
+    self.address = address
+    self.version = version
+    self.isKVM = isKVM
+    self.runState = runState
+    self.migration = migration
+    blockedReasons = []
+    self.process = process
+    self.capabilities = capabilities
+    self.parameters = parameters
+    self.machine = machine
+    self.processorCount = processorCount
+    self.disks = disks
+  }
+
+  /// Whether a live precopy of its machine carries every write of the guest.
+  ///
+  /// See ``SourceFacts/precopyIsSound``.
+  var precopyIsSound: Bool { isKVM || version.major >= 10 }
+}

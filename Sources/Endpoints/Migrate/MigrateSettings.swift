@@ -1,0 +1,76 @@
+// The migration settings that both ends of a move need, and what of a person's own is kept.
+
+import JSON
+import QMP
+
+/// Capabilities and parameters of a move between two endpoints.
+///
+/// As for the other moves, what a plain connection does not need is turned off meanwhile. Kept is
+/// what concerns the source alone, and what both ends agree on and a plain connection carries.
+enum MigrateSettings {
+  /// Slow the guest down or shrink what is sent, at the source's discretion.
+  static let ofSourceAlone: Set<String> = ["auto-converge", "dirty-limit", "xbzrle"]
+  /// Change the stream, in ways that both ends must expect.
+  static let ofBoth: Set<String> = ["dirty-bitmaps", "validate-uuid", "x-ignore-shared"]
+  /// Turned on where it can be: states and rounds are reported at the moment they begin.
+  static let welcome = [CapabilityRequirement("events", true, to: "follow the move closely")]
+
+  /// What `side` must have on and off, given the other end.
+  static func capabilities(
+    of side: MigrateFacts, with other: MigrateFacts, isSource: Bool, usesPostcopy: Bool
+  ) -> [CapabilityRequirement] {
+    var needed: [(name: String, purpose: String)] = []
+    if isSource {
+      needed.append(("return-path", "learn whether the machine has arrived"))
+    }
+    if usesPostcopy {
+      needed.append(("postcopy-ram", "let the guest run before its memory is there"))
+    }
+    var kept: Set<String> = isSource ? ofSourceAlone : []
+    for name in ofBoth where side.capabilities[name] == true && other.capabilities[name] == true {
+      if name != "x-ignore-shared" || !usesPostcopy { kept.insert(name) }
+    }
+    kept.formUnion(welcome.map(\.name))
+    return MoveSettings.only(needed, of: side.capabilities.filter { !kept.contains($0.key) })
+  }
+
+  /// Names what the person had turned on and the move turns off, once.
+  static func unusedNote(
+    _ source: MigrateFacts, _ requirements: [CapabilityRequirement]
+  ) -> [String] {
+    let unused = requirements.filter { !$0.isOn && source.capabilities[$0.name] == true }
+    guard !unused.isEmpty else { return [] }
+    let names = unused.map(\.name).joined(separator: ", ")
+    return ["Turned on at the source, off for this move over one plain connection: \(names)."]
+  }
+
+  /// QEMU counts in tenths of a second; what rounds to nothing there it takes for no limit at all.
+  static let lowestRate: UInt64 = 10
+
+  /// With a postcopy to come, a precopy ends by itself only where next to nothing is left, in
+  /// milliseconds: the switch to postcopy takes no longer than that would.
+  static let shortest: UInt64 = 1
+
+  /// What the source is set to.
+  static func sourceParameters(
+    _ request: MigrateRequest, known: Set<String>
+  ) -> [ParameterRequirement] {
+    let rate = request.bytesPerSecond.map { max($0, lowestRate) } ?? 0
+    let purpose = rate == 0 ? "send as fast as the link takes it" : "keep to the bandwidth"
+    var parameters = [ParameterRequirement("max-bandwidth", JSONValue(rate), to: purpose)]
+    if known.contains("max-postcopy-bandwidth") {
+      parameters.append(
+        ParameterRequirement("max-postcopy-bandwidth", JSONValue(rate), to: purpose))
+    }
+    if let limit = request.downtimeLimitMilliseconds ?? request.postcopy.map({ _ in shortest }) {
+      parameters.append(
+        ParameterRequirement(
+          "downtime-limit", JSONValue(limit), to: "keep to the downtime asked for"))
+    }
+    if known.contains("tls-creds") {
+      parameters.append(
+        ParameterRequirement("tls-creds", "", to: "talk over a private pair of sockets"))
+    }
+    return parameters
+  }
+}

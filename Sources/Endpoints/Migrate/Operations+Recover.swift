@@ -1,0 +1,103 @@
+// `migrate --recover`: a new link for a machine that runs and waits for pages of its source.
+
+import QMP
+import Transport
+
+extension Operations {
+  /// Carries on a postcopy whose link broke.
+  static func recover(
+    _ request: MigrateRequest, _ trace: MigrationTrace, _ observer: MoveObserver,
+    _ interruption: MoveInterruption
+  ) async throws -> MigrateResult {
+    try refuseSamePath(request)
+    let source = try await QMPClient.connect(to: request.source)
+    defer { source.close() }
+    try await checkBroken(source)
+    let destination = try await waitingDestination(request, source.version)
+    defer { destination.close() }
+    try await newLink(to: destination).give(to: source)
+    let start = ContinuousClock.now
+    let running = RunningMigrate(
+      source: source, destination: destination,
+      plan: MigratePlan(recovering: request), request: request, observer: observer, trace: trace,
+      interruption: interruption)
+    trace.follow(source, as: .source)
+    trace.follow(destination, as: .destination)
+    let info = try await running.carryOn()
+    return running.result(info, seconds: (ContinuousClock.now - start).inSeconds, isRecovery: true)
+  }
+
+  /// A connection to a destination that waits for one, to be handed to the source.
+  private static func newLink(to destination: QMPClient) async throws -> DescriptorHandover {
+    let channel = try await QEMUDestination(recovering: destination).recoveryConnection()
+    return DescriptorHandover(try channel.duplicateDescriptor())
+  }
+
+  /// The source must know that its link broke; one that has not noticed is told.
+  private static func checkBroken(_ source: QMPClient) async throws {
+    let limit = ContinuousClock.now + .seconds(5)
+    while true {
+      let status = try await source.migration().status
+      switch status {
+      case .postcopyPaused: return
+      case .postcopyActive, .postcopyRecover, .postcopyRecoverSetup:
+        guard ContinuousClock.now < limit else {
+          throw MoveError(
+            .wrongState,
+            "The source at \(source.address) is still sending ('\(status.word)'): there is "
+              + "nothing to recover unless its link breaks.")
+        }
+        try await Task.sleep(for: .milliseconds(50))
+      default:
+        throw MoveError(
+          .wrongState,
+          "The machine at \(source.address) is not in a postcopy that broke (its migration is "
+            + "'\(status.word)'): there is nothing to recover.")
+      }
+    }
+  }
+
+  /// The destination's monitor: from the keeper that a broken move left behind, where there is one.
+  private static func waitingDestination(
+    _ request: MigrateRequest, _ version: QEMUVersion
+  ) async throws -> QMPClient {
+    // Connecting tells whose monitor it is, even where nobody there has time to greet.
+    let path = String(request.destination.trimmingPrefix("unix:"))
+    if let address = try? MigrationURI("unix:\(path)"),
+      let probe = try? await EngineThread.run(
+        "godwit-probe", cancel: {}, { try ByteChannel.connect(to: address, timeout: .seconds(2)) }),
+      let process = probe.peerProcess.flatMap(ProcessIdentity.init(of:))
+    {
+      if let monitor = MonitorKeeper.takeOver(at: MonitorKeeper.socketPath(for: process)) {
+        return try QMPClient.takeOver(monitor, address: request.destination, version: version)
+      }
+    }
+    return try await QMPClient.connect(to: request.destination)
+  }
+}
+
+extension MigratePlan {
+  /// What is left to do of a postcopy that broke: the settings are those it began with.
+  init(recovering request: MigrateRequest) {
+    pausesFirst = false
+    postcopy = .now
+    runsOnArrival = true
+    sourceCapabilities = []
+    destinationCapabilities = []
+    sourceParameters = []
+    destinationParameters = []
+    notes = []
+  }
+}
+
+extension RunningMigrate {
+  /// Has the source go on over the descriptor that it was given, to the end.
+  func carryOn() async throws -> MigrationInfo {
+    do {
+      try await source.migrate(to: DescriptorHandover.uri, resumes: true)
+      return try await watch(switchesOver: false)
+    } catch {
+      throw await explain(error)
+    }
+  }
+}

@@ -1,0 +1,102 @@
+// After a move that failed or was cancelled: one machine runs, and the person is told which.
+
+import JSON
+import QMP
+
+extension RunningMigrate {
+  /// How long an end may take to answer, and to come to rest.
+  private static let patience = Duration.seconds(2)
+  private static let rest = Duration.seconds(10)
+
+  /// Brings both ends to rest, sees that exactly one machine runs, and says where it is.
+  func explain(_ error: any Error) async -> MoveError {
+    let wasCancelled = error is CancellationError
+    await endMigration()
+    let ends = await atRest()
+    let aftermath = MigrateAftermath(
+      source: ends.source, destination: ends.destination, ranBefore: plan.runsOnArrival,
+      addresses: (request.source, request.destination))
+    let reason = await reason(of: error, ends)
+    var sentences = wasCancelled ? ["The move was cancelled."] : [reason]
+    do {
+      switch aftermath.action {
+      case .nothing: break
+      case .resumeSource: try await source.resume()
+      case .resumeDestination: try await destination.resume()
+      case .stopDestination: try await destination.stop()
+      }
+      sentences.append(aftermath.sentence)
+    } catch {
+      sentences.append(
+        "The machine stands still at \(request.source) and could not be resumed: \(error)")
+    }
+    if aftermath.isRecoverable { keepMonitor() }
+    return MoveError(wasCancelled ? .cancelled : .failed, sentences.joined(separator: " "))
+  }
+
+  /// Leaves a process behind that holds the destination's monitor: a machine that waits for a page
+  /// may greet no new client (``MonitorKeeper``).
+  private func keepMonitor() {
+    guard let command = request.keeperCommand,
+      let process = destination.peerProcess.flatMap(ProcessIdentity.init(of:)),
+      // Without a keeper a recovery tries the monitor itself, which mostly works.
+      (try? MonitorKeeper(command: command, client: destination, for: process)) != nil
+    else { return }
+    destination.leaveOpen()
+  }
+
+  /// Ends what the source still has under way, unless the machine runs at the destination.
+  private func endMigration() async {
+    guard let status = await end(source).migration, !status.isTerminal, !status.isPostcopy else {
+      return
+    }
+    try? await source.migrateCancel()
+  }
+
+  /// Both ends once they have nothing more to do by themselves, or have had time enough.
+  private func atRest() async -> (source: MigrateEnd, destination: MigrateEnd) {
+    let limit = ContinuousClock.now + Self.rest
+    while true {
+      let ends = (source: await end(source), destination: await end(destination))
+      let rests = isAtRest(ends.source) && isAtRest(ends.destination)
+      if rests || ContinuousClock.now > limit { return ends }
+      try? await Task.sleep(for: .milliseconds(20))
+    }
+  }
+
+  /// Whether an end will change no more: its migration is over, or waits for a person, and its
+  /// machine is not on the way from one state to another.
+  private func isAtRest(_ end: MigrateEnd) -> Bool {
+    guard case .answers(let state, let migration) = end else { return true }
+    if migration.isPostcopy { return migration == .postcopyPaused }
+    return migration.isTerminal && state.status != "finish-migrate"
+  }
+
+  private func end(_ client: QMPClient) async -> MigrateEnd {
+    do {
+      let info = MigrationInfo(
+        try await client.execute("query-migrate", timeout: Self.patience))
+      let reply = try await client.execute("query-status", timeout: Self.patience)
+      return .answers(
+        RunState(
+          isRunning: reply["running"]?.bool ?? false, status: reply["status"]?.string ?? ""),
+        info.status)
+    } catch QMPError.timedOut {
+      return .silent
+    } catch {
+      return client.isConnected ? .silent : .gone
+    }
+  }
+
+  /// Why it failed, in the words of the end that knows better: the destination's where it refused
+  /// what it was sent.
+  private func reason(
+    of error: any Error, _ ends: (source: MigrateEnd, destination: MigrateEnd)
+  ) async -> String {
+    guard ends.destination.migration == .failed,
+      let info = try? await destination.execute("query-migrate", timeout: Self.patience),
+      let words = MigrationInfo(info).errorDescription
+    else { return "\(error)" }
+    return "The destination could not take the machine: \(words)."
+  }
+}

@@ -1,0 +1,205 @@
+// A move between two endpoints while it runs: they talk to each other, Godwit watches and steers.
+
+import JSON
+import QMP
+import Synchronization
+import Transport
+
+/// A wish to stop that arrives from outside, to be acted on where that is sound.
+final class MoveInterruption: Sendable {
+  private let isWished = Mutex(false)
+
+  /// Whether it was asked for.
+  var isRequested: Bool { isWished.withLock { $0 } }
+
+  /// Asks for it.
+  func request() { isWished.withLock { $0 = true } }
+}
+
+/// One move, from the first setting to the last.
+///
+/// Both ends are connected by a pair of sockets that nobody else can reach. The memory goes
+/// straight from one to the other; should Godwit be killed, they finish by themselves.
+struct RunningMigrate: Sendable {
+  let source: QMPClient
+  let destination: QMPClient
+  let plan: MigratePlan
+  let request: MigrateRequest
+  let observer: MoveObserver
+  let trace: MigrationTrace
+  let interruption: MoveInterruption
+
+  /// Runs the move to its end.
+  ///
+  /// Not to be cancelled: an ``interruption`` is acted on in the one way that leaves a machine.
+  func run() async throws -> MigrateResult {
+    let start = ContinuousClock.now
+    trace.follow(source, as: .source)
+    trace.follow(destination, as: .destination)
+    let info = try await MoveSettings.whileApplied(
+      to: destination, note: observer.note, capabilities: { _ in plan.destinationCapabilities },
+      parameters: plan.destinationParameters, welcome: MigrateSettings.welcome
+    ) {
+      try await MoveSettings.whileApplied(
+        to: source, note: observer.note, capabilities: { _ in plan.sourceCapabilities },
+        parameters: plan.sourceParameters, welcome: MigrateSettings.welcome
+      ) {
+        try await moveOrExplain()
+      }
+    }
+    return result(info, seconds: (ContinuousClock.now - start).inSeconds)
+  }
+
+  private func moveOrExplain() async throws -> MigrationInfo {
+    do {
+      try await begin()
+      let info = try await watch(switchesOver: plan.postcopy == .firstPass)
+      try await arrive()
+      return info
+    } catch {
+      throw await explain(error)
+    }
+  }
+
+  private func begin() async throws {
+    var pair = try SocketPair()
+    let ends = (DescriptorHandover(pair.take()), DescriptorHandover(pair.take()))
+    // A postcopy runs whatever arrives, what stood still too; but for an order not to.
+    if plan.postcopy != nil && !plan.runsOnArrival { try await destination.stop() }
+    try await ends.0.give(to: destination)
+    try await destination.migrateIncoming(from: DescriptorHandover.uri, exitsOnError: false)
+    try await ends.1.give(to: source)
+    // As late as can be: the machine stands still from here on.
+    if plan.pausesFirst { try await source.stop() }
+    try await source.migrate(to: DescriptorHandover.uri)
+    if plan.postcopy == .now { try await source.migrateStartPostcopy() }
+  }
+
+  /// Follows the source's migration to its end; throws what it says when it fails.
+  func watch(switchesOver: Bool) async throws -> MigrationInfo {
+    var meter = try await meter()
+    var mustSwitch = switchesOver
+    var isHeard = false
+    while true {
+      let info = try await source.migration()
+      let reading = meter.read(info, at: trace.seconds)
+      trace.add(reading.sample)
+      observer.progress(reading.progress)
+      if let note = reading.note { observer.note(note) }
+      if interruption.isRequested && !isHeard {
+        isHeard = true
+        try await interrupt(info.status)
+      }
+      switch info.status {
+      case .completed: return info
+      case .cancelled: throw CancellationError()
+      case .failed, .postcopyPaused: throw MigrateFailure(status: info.status, info: info)
+      case .active where mustSwitch && (info.ram?.dirtySyncCount ?? 0) >= 2:
+        mustSwitch = false
+        try await source.migrateStartPostcopy()
+      default: break
+      }
+      try await Task.sleep(for: Self.interval(info.status, isPaused: plan.pausesFirst))
+    }
+  }
+
+  /// How long to wait before the next look: less while the machine stands still.
+  private static func interval(_ status: MigrationStatus, isPaused: Bool) -> Duration {
+    status == .active && !isPaused ? .milliseconds(50) : .milliseconds(10)
+  }
+
+  private func meter() async throws -> MigrateMeter {
+    let parameters = try await source.migrationParameters()
+    let limit = parameters.first { $0.name == "downtime-limit" }?.value.double
+    let isLive = plan.runsOnArrival && !plan.pausesFirst && plan.postcopy == nil
+    return MigrateMeter(
+      downtimeLimitSeconds: isLive ? (limit ?? 300) / 1000 : nil,
+      limitBytesPerSecond: request.bytesPerSecond)
+  }
+
+  /// Cancels where the machine is still the source's; says why not where it is not.
+  private func interrupt(_ status: MigrationStatus) async throws {
+    guard !status.isPostcopy else {
+      return observer.note(
+        "The machine runs at \(request.destination) already, so the move cannot be cancelled: it "
+          + "goes on until all memory is there. A second Ctrl-C ends Godwit; the two endpoints "
+          + "finish without it.")
+    }
+    guard !status.isTerminal else { return }
+    try await source.migrateCancel()
+  }
+
+  /// Waits until the destination, too, is done, and sees the machine run if it ran before.
+  private func arrive() async throws {
+    let end = ContinuousClock.now + .seconds(30)
+    while true {
+      let info = try await destination.migration()
+      let state = try await destination.runState()
+      switch info.status {
+      case .completed where state.isRunning || !plan.runsOnArrival: break
+      case .completed:
+        // Stopped for its copy, or told by -S not to run: it ran before, so it runs now.
+        try await destination.resume()
+        continue
+      case .failed:
+        throw MigrateFailure(status: .failed, info: info)
+      default:
+        guard ContinuousClock.now < end else {
+          throw MoveError(
+            .failed,
+            "The destination at \(request.destination) was sent everything and is "
+              + "'\(info.status.word)' after half a minute.")
+        }
+        try await Task.sleep(for: .milliseconds(2))
+        continue
+      }
+      // The event may be a moment behind the state.
+      while plan.runsOnArrival, !trace.hasResumed, ContinuousClock.now < end {
+        try await Task.sleep(for: .milliseconds(1))
+      }
+      return
+    }
+  }
+
+  /// What the source's last figures say.
+  ///
+  /// A recovery knows nothing of how long the machine stood still while its link was broken.
+  func result(
+    _ info: MigrationInfo, seconds: Double, isRecovery: Bool = false
+  ) -> MigrateResult {
+    let ram = info.ram
+    let reported = info.downtimeMilliseconds.map(Double.init)
+    let wentOver = trace.course.samples.contains { MigrationStatus($0.status).isPostcopy }
+    var phases: MigrateResult.PhaseBytes?
+    if let precopy = ram?.precopyByteCount {
+      phases = .init(
+        precopy: precopy, downtime: ram?.downtimeByteCount ?? 0,
+        postcopy: ram?.postcopyByteCount ?? 0)
+    }
+    let usedPostcopy = wentOver || isRecovery || (phases?.postcopy ?? 0) > 0
+    return MigrateResult(
+      status: info.status.word,
+      mode: usedPostcopy ? .postcopy : plan.pausesFirst ? .paused : .precopy,
+      isRunning: plan.runsOnArrival,
+      downtimeMilliseconds: plan.runsOnArrival && !isRecovery
+        ? trace.downtimeMilliseconds ?? reported : nil,
+      reportedDowntimeMilliseconds: reported, rounds: ram?.dirtySyncCount ?? 0,
+      wireBytes: ram?.transferredByteCount ?? 0, ramBytes: ram?.totalByteCount ?? 0,
+      pagesZero: ram?.zeroPageCount ?? 0, pagesNormal: ram?.normalPageCount ?? 0,
+      pageRequests: ram?.postcopyRequestCount ?? 0, phaseBytes: phases, seconds: seconds)
+  }
+}
+
+/// A migration that ended otherwise than it should, in the words of one end.
+struct MigrateFailure: Error, CustomStringConvertible {
+  var status: MigrationStatus
+  var info: MigrationInfo
+
+  var description: String {
+    let words = info.errorDescription.map { ": \($0)" } ?? ""
+    switch status {
+    case .postcopyPaused: return "The link between the two endpoints broke\(words)."
+    default: return "The move failed\(words.isEmpty ? "; the source does not say why" : words)."
+    }
+  }
+}

@@ -1,0 +1,73 @@
+// `migrate`: a machine from one endpoint to another, while it runs.
+
+import Foundation
+import QMP
+
+extension Operations {
+  /// Moves a machine between two endpoints that answer QMP.
+  ///
+  /// What does not fit is found before anything runs. Cancelling the surrounding task cancels the
+  /// move while the machine is still the source's; once it runs at the destination the move goes
+  /// on to its end. A move that fails says where the machine is.
+  /// - Parameter trace: records the course of the move, for a report.
+  public static func migrate(
+    _ request: MigrateRequest, trace: MigrationTrace = MigrationTrace(),
+    observer: MoveObserver = MoveObserver()
+  ) async throws -> MigrateResult {
+    observer.progress(MoveProgress(phase: .preparing))
+    let interruption = MoveInterruption()
+    // Not in the caller's task: a move that is cancelled has things to put in order.
+    let work = Task {
+      try await request.recovers
+        ? recover(request, trace, observer, interruption)
+        : move(request, trace, observer, interruption)
+    }
+    return try await withTaskCancellationHandler {
+      try await work.value
+    } onCancel: {
+      interruption.request()
+    }
+  }
+
+  private static func move(
+    _ request: MigrateRequest, _ trace: MigrationTrace, _ observer: MoveObserver,
+    _ interruption: MoveInterruption
+  ) async throws -> MigrateResult {
+    try refuseSamePath(request)
+    let source = try await QMPClient.connect(to: request.source)
+    defer { source.close() }
+    let destination = try await QMPClient.connect(to: request.destination)
+    defer { destination.close() }
+    let plan = try MigratePlan(
+      for: request, from: try await MigrateFacts(of: source),
+      to: try await MigrateFacts(of: destination))
+    if plan.postcopy != nil, let (name, path) = try await destination.unservableBackend() {
+      throw MoveError(
+        .refused,
+        "The memory backend '\(name)' of the destination at \(request.destination) lies in "
+          + "\(path), on a file system whose pages cannot be served while the guest runs. Leave "
+          + "out --postcopy, or put it on tmpfs (memory-backend-memfd, or a file in /dev/shm).")
+    }
+    for note in plan.notes { observer.note(note) }
+    guard !interruption.isRequested else {
+      throw MoveError(.cancelled, "Cancelled before anything was begun.")
+    }
+    return try await RunningMigrate(
+      source: source, destination: destination, plan: plan, request: request, observer: observer,
+      trace: trace, interruption: interruption
+    ).run()
+  }
+
+  /// One socket for both ends: its monitor, which serves one client, would not greet the second.
+  static func refuseSamePath(_ request: MigrateRequest) throws(MoveError) {
+    func place(_ address: String) -> String {
+      let path = String(address.trimmingPrefix("unix:"))
+      return URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+    }
+    guard place(request.source) == place(request.destination) else { return }
+    throw MoveError(
+      .refused,
+      "--from and --to name the same monitor, \(request.source): a machine cannot be moved into "
+        + "itself. Start a second one with -incoming defer.")
+  }
+}

@@ -1,0 +1,126 @@
+// `godwit migrate`: a running machine from one endpoint to another.
+
+public import ArgumentParser
+public import Endpoints
+import Foundation
+import JSON
+
+extension PostcopyStart: ExpressibleByArgument {}
+
+struct MigrateCommand: GodwitCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "migrate",
+    abstract: "Move a running machine from one endpoint to another.",
+    discussion: """
+      Both are QEMUs, or both machines of `godwit vm run`, of the same machine type, memory and \
+      devices; the destination is started with -incoming defer. What differs is named before \
+      anything runs. The memory goes straight from one to the other, over a connection that only \
+      they have; the machine runs meanwhile, and stands still for a moment at the end.
+
+      A guest that writes faster than its memory can be sent never gets there: Godwit says so, and \
+      what would help. With --postcopy the machine goes over once its memory has been sent for the \
+      first time, whatever it writes, and gets what is missing when it asks for it.
+
+      Ctrl-C cancels, and the machine runs on at the source. Once it runs at the destination there \
+      is no way back: the move goes on to its end. After any failure exactly one machine can run, \
+      and Godwit says which.
+
+      EXAMPLES
+        godwit migrate --from /run/vm/qmp.sock --to /run/new/qmp.sock
+        godwit migrate --from vm.sock --to new.sock --downtime 50 --bandwidth 200M
+        godwit migrate --from vm.sock --to new.sock --postcopy --report move.html
+        godwit migrate --from vm.sock --to new.sock --recover
+      """)
+
+  static let cancelsInOrder = true
+
+  @Option(
+    help: ArgumentHelp(
+      "The QMP socket of the machine, a Unix socket.", valueName: "socket"),
+    completion: .file())
+  var from: String
+
+  @Option(
+    help: ArgumentHelp(
+      "The QMP socket of the endpoint that waits for it.", valueName: "socket"),
+    completion: .file())
+  var to: String
+
+  @Option(
+    help: ArgumentHelp(
+      "Run at the destination before all memory is there: after the first pass (meant by "
+        + "--postcopy alone), or at once (--postcopy=now).", valueName: "first-pass|now"))
+  var postcopy: PostcopyStart?
+
+  @Option(
+    help: ArgumentHelp(
+      "How long the machine may stand still, in milliseconds. (default: the source's setting)",
+      valueName: "ms"))
+  var downtime: UInt64?
+
+  @Option(
+    help: ArgumentHelp(
+      "How much may be sent in a second: 800K, 100M, 1.5G. (default: what the link takes)",
+      valueName: "rate"))
+  var bandwidth: TransferRate?
+
+  @Flag(help: "Stop the machine for the whole copy.")
+  var paused = false
+
+  @Flag(help: "Move even where the guest is known to get broken memory.")
+  var force = false
+
+  @Option(
+    help: ArgumentHelp("Write a page with pictures of how the move went.", valueName: "file.html"),
+    completion: .file(extensions: ["html"]))
+  var report: String?
+
+  @Flag(help: "Carry on a postcopy whose connection broke.")
+  var recover = false
+
+  @OptionGroup var general: GeneralOptions
+
+  /// QEMU's own limit for `downtime-limit`.
+  private static let longestDowntime: UInt64 = 2_000_000
+
+  /// The command line with a bare `--postcopy` spelled out: the parser knows options with a value
+  /// and flags without one, and takes `--postcopy=now` for the flag where another option follows.
+  static func spelledOut(_ words: [String]) -> [String] {
+    guard words.first == configuration.commandName else { return words }
+    return words.indices.map { index in
+      guard words[index] == "--postcopy" else { return words[index] }
+      let next = index + 1 < words.count ? words[index + 1] : ""
+      return PostcopyStart(rawValue: next) == nil
+        ? "--postcopy=\(PostcopyStart.firstPass.rawValue)" : words[index]
+    }
+  }
+
+  func validate() throws {
+    if recover, paused || postcopy != nil || downtime != nil || bandwidth != nil {
+      throw ValidationError("--recover carries on as the move began; it takes no other mode.")
+    }
+    if let downtime, downtime > Self.longestDowntime {
+      throw ValidationError("--downtime is at most \(Self.longestDowntime) ms.")
+    }
+  }
+
+  func perform(_ console: Console) async throws {
+    let request = MigrateRequest(
+      source: from, destination: to, isPaused: paused, postcopy: postcopy,
+      downtimeLimitMilliseconds: downtime, bytesPerSecond: bandwidth?.bytesPerSecond,
+      isForced: force, recovers: recover, keeperCommand: KeepMonitorCommand.line)
+    let trace = MigrationTrace()
+    // A place that cannot be written is found before the machine has moved.
+    let file = try report.map { try ReportFile(at: $0) }
+    do {
+      let result = try await Operations.migrate(request, trace: trace, observer: console.observer)
+      try file?.write(MigrationPage(from: from, to: to, course: trace.course, result: result))
+      console.result(result.lines, result.jsonMembers)
+    } catch {
+      try? file?.write(
+        MigrationPage(
+          from: from, to: to, course: trace.course, failure: Sentence.about(error)))
+      throw error
+    }
+  }
+}

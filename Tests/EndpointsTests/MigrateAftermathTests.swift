@@ -1,0 +1,107 @@
+// After a move that failed: whatever both ends say, at most one runs, and the person is told which.
+
+import QMP
+import Testing
+
+@testable import Endpoints
+
+@Suite struct MigrateAftermathTests {
+  private static func end(_ status: String, _ migration: MigrationStatus) -> MigrateEnd {
+    .answers(RunState(isRunning: status == "running", status: status), migration)
+  }
+
+  private static let statuses: [MigrationStatus] = [
+    .none, .setup, .active, .device, .postcopyActive, .postcopyPaused, .completed, .failed,
+    .cancelled,
+  ]
+  private static let ends: [MigrateEnd] =
+    [.gone, .silent]
+    + ["running", "paused", "inmigrate", "finish-migrate", "postmigrate"].flatMap { state in
+      statuses.map { end(state, $0) }
+    }
+
+  private func aftermath(
+    _ source: MigrateEnd, _ destination: MigrateEnd, ranBefore: Bool = true
+  ) -> MigrateAftermath {
+    MigrateAftermath(
+      source: source, destination: destination, ranBefore: ranBefore, addresses: ("A", "B"))
+  }
+
+  @Test func `no two ends are ever left or made to run`() {
+    for source in Self.ends {
+      for destination in Self.ends {
+        for ranBefore in [true, false] {
+          let aftermath = aftermath(source, destination, ranBefore: ranBefore)
+          let context = Comment("\(source), \(destination), \(ranBefore): \(aftermath)")
+          switch aftermath.action {
+          case .resumeSource:
+            #expect(!destination.isRunning && destination != .silent, context)
+            #expect(ranBefore, context)
+          case .resumeDestination:
+            #expect(!source.isRunning && ranBefore, context)
+            #expect(source.migration == .completed, context)
+          case .stopDestination:
+            #expect(source.isRunning && destination.isRunning, context)
+          case .nothing:
+            // A source in postcopy does not run, whatever was made up here.
+            let isPossible = source.migration.map { !$0.isPostcopy } ?? false
+            #expect(!(isPossible && source.isRunning && destination.isRunning), context)
+          }
+          #expect(!aftermath.sentence.isEmpty, context)
+        }
+      }
+    }
+  }
+
+  @Test func `a failed precopy leaves the machine at the source`() {
+    let aftermath = aftermath(Self.end("running", .failed), Self.end("inmigrate", .failed))
+    #expect(aftermath.action == .nothing)
+    #expect(aftermath.sentence.contains("runs on at A"))
+    #expect(aftermath.sentence.contains("used up"))
+  }
+
+  @Test func `a machine that was stopped for its copy goes on where it was`() {
+    let aftermath = aftermath(Self.end("paused", .failed), .gone)
+    #expect(aftermath.action == .resumeSource)
+    #expect(aftermath.sentence.contains("runs on at A"))
+  }
+
+  @Test func `a machine that stood still before stays so`() {
+    let aftermath = aftermath(Self.end("paused", .failed), .gone, ranBefore: false)
+    #expect(aftermath.action == .nothing)
+    #expect(aftermath.sentence.contains("standing still as before"))
+  }
+
+  @Test func `where the destination does not answer, nothing is started`() {
+    let aftermath = aftermath(Self.end("paused", .failed), .silent)
+    #expect(aftermath.action == .nothing)
+    #expect(aftermath.sentence.contains("'cont' at A"))
+  }
+
+  @Test func `a broken postcopy says how to carry on`() {
+    for destination in [MigrateEnd.silent, Self.end("running", .postcopyPaused)] {
+      let aftermath = aftermath(Self.end("finish-migrate", .postcopyPaused), destination)
+      #expect(aftermath.isRecoverable)
+      #expect(aftermath.sentence.contains("godwit migrate --from A --to B --recover"))
+    }
+  }
+
+  @Test func `a destination that ended in postcopy is no promise of a recovery`() {
+    let aftermath = aftermath(Self.end("finish-migrate", .postcopyPaused), .gone)
+    #expect(!aftermath.isRecoverable)
+    #expect(aftermath.sentence.contains("nothing runs now"))
+  }
+
+  @Test func `a source that ended says whether the destination has all of it`() {
+    #expect(
+      aftermath(.gone, Self.end("running", .completed)).sentence.contains("whole at B"))
+    #expect(
+      aftermath(.gone, Self.end("running", .postcopyPaused)).sentence.contains("lacked pages"))
+    #expect(aftermath(.gone, Self.end("inmigrate", .failed)).sentence.contains("runs nowhere"))
+  }
+
+  @Test func `a destination that still waits can be used again`() {
+    let aftermath = aftermath(Self.end("running", .failed), Self.end("inmigrate", .none))
+    #expect(aftermath.sentence.contains("can be used again"))
+  }
+}
