@@ -268,7 +268,8 @@ let package = Package(
       name: "VMMTests",
       dependencies: [
         "VMM", "Devices", "DirtyTracking", "KVM", "GuestMemory", "VMState", "QMP", "DemoGuest",
-        "MigrationEngine", "QEMULab", "Transport", "Wire", "JSON", "Pager", "Userfault", "godwit",
+        "MigrationEngine", "MigrationCore", "QEMULab", "Transport", "Wire", "JSON", "Pager",
+        "Userfault", "godwit",
       ],
       exclude: ["Fixtures"], swiftSettings: testing),
     .testTarget(name: "TidyTests", swiftSettings: testing),

@@ -15,7 +15,7 @@ public struct DirtyLogChoice: Equatable, Sendable {
   /// that dirties 1 GB/s fills in a quarter of a second.
   public static let ringEntryCount = 65_536
   /// Size of an entry in bytes (`struct kvm_dirty_gfn`).
-  static let ringEntryByteCount = 16
+  public static let ringEntryByteCount = 16
 
   /// Why a source that was asked for cannot be had.
   public struct Refusal: Error, Equatable, Sendable, CustomStringConvertible {

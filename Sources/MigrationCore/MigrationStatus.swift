@@ -9,12 +9,16 @@ public enum MigrationStatus: String, Sendable, CaseIterable {
   case setup
   /// Memory is moving and the destination's machine does not run.
   case active
+  /// The machine stands still and waits for the word to switch over.
+  case preSwitchover = "pre-switchover"
   /// The device state is moving.
   case device
   /// The destination's machine runs, and pages follow as it asks for them.
   case postcopyActive = "postcopy-active"
   /// The link broke while the destination's machine ran; it waits for the missing pages.
   case postcopyPaused = "postcopy-paused"
+  /// A new link is being made.
+  case postcopyRecoverSetup = "postcopy-recover-setup"
   /// A new link is up; both sides find out which pages arrived.
   case postcopyRecover = "postcopy-recover"
   /// Somebody asked for an end; the threads are stopping.
@@ -41,11 +45,13 @@ public enum MigrationStatus: String, Sendable, CaseIterable {
   public static let successors: [MigrationStatus: Set<MigrationStatus>] = [
     .none: [.setup],
     .setup: [.active, .failed, .cancelling],
-    .active: [.device, .postcopyActive, .failed, .cancelling],
+    .active: [.preSwitchover, .device, .postcopyActive, .failed, .cancelling],
+    .preSwitchover: [.device, .failed, .cancelling],
     .device: [.postcopyActive, .completed, .failed, .cancelling],
     .postcopyActive: [.postcopyPaused, .completed],
     .postcopyRecover: [.postcopyActive, .postcopyPaused],
-    .postcopyPaused: [.postcopyRecover],
+    .postcopyRecoverSetup: [.postcopyRecover, .postcopyPaused],
+    .postcopyPaused: [.postcopyRecoverSetup, .postcopyRecover],
     .cancelling: [.cancelled],
     .cancelled: [],
     .completed: [],

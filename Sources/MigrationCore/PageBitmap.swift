@@ -2,7 +2,7 @@
 // pages; setting up its bitmaps must not cost the guest a millisecond before it can run.
 
 /// A set of page numbers below a fixed count, empty at first.
-public struct PageBitmap: Sendable {
+public struct PageBitmap: Sendable, Equatable {
   /// Bits in one chunk; a chunk takes 32 KiB once a bit of it is set.
   private static let bitsPerChunk = 1 << 18
 
@@ -21,6 +21,22 @@ public struct PageBitmap: Sendable {
     let chunkCount = (pageCount + Self.bitsPerChunk - 1) / Self.bitsPerChunk
     chunks = Array(repeating: [], count: chunkCount)
     chunkMemberCounts = Array(repeating: 0, count: chunkCount)
+  }
+
+  /// The pages that are not members of `other`.
+  public init(complementOf other: PageBitmap) {
+    self.init(pageCount: other.pageCount)
+    for chunk in chunks.indices {
+      let bits = min(Self.bitsPerChunk, pageCount - chunk * Self.bitsPerChunk)
+      guard other.chunkMemberCounts[chunk] < bits else { continue }
+      var words =
+        other.chunks[chunk].isEmpty
+        ? Array(repeating: UInt64.max, count: (bits + 63) / 64) : other.chunks[chunk].map { ~$0 }
+      if bits % 64 != 0 { words[words.count - 1] &= (1 << UInt64(bits % 64)) - 1 }
+      chunks[chunk] = words
+      chunkMemberCounts[chunk] = bits - other.chunkMemberCounts[chunk]
+      memberCount += chunkMemberCounts[chunk]
+    }
   }
 
   /// Whether `page` is a member.

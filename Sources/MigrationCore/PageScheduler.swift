@@ -86,20 +86,29 @@ public struct PageScheduler: Sendable {
   /// A scheduler over `blocks`; none of the pages of `omittedBlocks` (indices) is ever handed out.
   ///
   /// `demandOrder` is what earlier restores taught; what in it does not name a page of these blocks
-  /// is passed over.
+  /// is passed over. `missing` names the host pages of each block that the destination does not
+  /// have; without it, it has none.
   public init(
     blocks: [ScheduledBlock], omittedBlocks: Set<Int> = [],
-    demandOrder: DemandOrder = DemandOrder()
+    demandOrder: DemandOrder = DemandOrder(), missing: [PageBitmap]? = nil
   ) {
     self.blocks = blocks
     self.demandOrder = demandOrder
-    sent = blocks.map { PageBitmap(pageCount: $0.pageCount) }
-    queued = sent
+    queued = blocks.map { PageBitmap(pageCount: $0.pageCount) }
+    sent = missing?.map { PageBitmap(complementOf: $0) } ?? queued
     let walked = blocks.indices.filter { !omittedBlocks.contains($0) }
     walk = BackgroundWalk(blockOrder: walked)
     remainingCount = walked.reduce(0) { $0 + blocks[$1].pageCount }
     remainingByteCount = walked.reduce(0) { $0 &+ blocks[$1].usedLength }
     self.omittedBlocks = omittedBlocks
+    for index in walked where missing != nil {
+      remainingCount -= sent[index].memberCount
+      // All but a block's last page have the same size, and blocks end with whole pages mostly.
+      let last = blocks[index].pageCount - 1
+      let isLastSent = last >= 0 && sent[index].contains(last)
+      let cut = isLastSent ? blocks[index].pageSize - blocks[index].byteCount(ofPage: last) : 0
+      remainingByteCount &-= UInt64(sent[index].memberCount * blocks[index].pageSize - cut)
+    }
   }
 
   /// The block at `index`, as this scheduler sees it.

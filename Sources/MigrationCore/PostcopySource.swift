@@ -1,6 +1,7 @@
 // The source of a postcopy: the destination's machine runs first, its memory follows.
 //
 //   initial:   opening ─▶ sending ahead ─▶ switching ─▶ pushing ─▶ ending ─▶ finished
+//   behind a precopy:                   switching ─▶ pushing ─▶ ending ─▶ finished
 //   recovery:  asking bitmaps ─▶ awaiting bitmaps ─▶ resuming ─▶ pushing ─▶ ending ─▶ finished
 //
 // The machine is asked what to do next (`next`, `nextRequested`) and told what the destination
@@ -15,6 +16,9 @@ public struct PostcopySource: Sendable {
     /// A new destination that has nothing. Up to `hotPageLimit` host pages of the remembered
     /// demand order go before the switch; each delays the guest's start by its transfer.
     case fresh(hotPageLimit: Int)
+    /// A destination that has all but these host pages of each block, from a precopy over the
+    /// same link that announced a postcopy.
+    case switched(missing: [PageBitmap])
     /// A destination that runs and waits since its link broke.
     case recovery
   }
@@ -88,12 +92,17 @@ public struct PostcopySource: Sendable {
     sentBlocks = blocks.indices.filter { !omittedBlocks.contains($0) }
     blockIndexByName = Dictionary(
       blocks.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+    let missing: [PageBitmap]? =
+      if case .switched(let missing) = beginning { missing } else { nil }
     scheduler = PageScheduler(
       blocks: blocks.map {
         ScheduledBlock(usedLength: $0.usedLength, pageSize: $0.placementSize(targetPageSize))
-      }, omittedBlocks: omittedBlocks, demandOrder: demandOrder)
+      }, omittedBlocks: omittedBlocks, demandOrder: demandOrder, missing: missing)
     hotPageLimit = 0
     switch beginning {
+    case .switched:
+      phase = .sendingAhead(left: 0)
+      destinationRunState = .notStarted
     case .fresh(let limit):
       hotPageLimit = limit
       phase = .opening
@@ -356,12 +365,11 @@ public struct PostcopySource: Sendable {
   // MARK: The elements
 
   private var opening: [SourceElement] {
-    let summary = blocks.reduce(UInt64(0)) {
-      $0 | UInt64($1.placementSize(targetPageSize))
-    }
+    let advice = PostcopyAdvice(blocks: blocks, targetPageSize: targetPageSize)
     return [
       .header, .configuration, .openReturnPath, .ping(1),
-      .advise(pageSizeSummary: summary, targetPageSize: UInt64(targetPageSize)), .ramSetup,
+      .advise(pageSizeSummary: advice.pageSizeSummary, targetPageSize: advice.targetPageSize),
+      .ramSetup,
     ]
   }
 
@@ -384,6 +392,16 @@ public struct PostcopySource: Sendable {
       if !ranges.isEmpty { elements.append(.discard(blockIndex: index, ranges: ranges)) }
     }
     return elements
+  }
+}
+
+extension PostcopyAdvice {
+  /// What announces a postcopy of these blocks, which carry the destination's page sizes.
+  init(blocks: [RAMBlockDescription], targetPageSize: Int) {
+    let summary = blocks.reduce(UInt64(0)) {
+      $0 | UInt64($1.placementSize(targetPageSize))
+    }
+    self.init(pageSizeSummary: summary, targetPageSize: UInt64(targetPageSize))
   }
 }
 

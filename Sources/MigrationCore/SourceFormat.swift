@@ -14,21 +14,25 @@ public struct SourceFormat: Sendable {
 
   private let configuration: StreamConfiguration
   private let ramSectionID: UInt32
-  private let deviceState: DeviceState
+  private let usesFooters: Bool
+  /// The state of the devices; nil as long as the machine runs.
+  public var deviceState: DeviceState?
 
   /// Takes the facts of a source down.
   ///
   /// The page sizes of `blocks` are the destination's; a block without one is made of its ordinary
   /// pages, of `ordinaryPageSize` bytes. Page sizes travel only in postcopy, and only for blocks
-  /// that are not made of ordinary pages.
+  /// that are not made of ordinary pages. Without a `deviceState` it has to be set before an
+  /// element that carries it is encoded; sections then have footers.
   public init(
     configuration: StreamConfiguration, blocks: [RAMBlockDescription], targetPageSize: Int,
-    ramSectionID: UInt32, deviceState: DeviceState, ordinaryPageSize: Int, isPostcopy: Bool
+    ramSectionID: UInt32, deviceState: DeviceState?, ordinaryPageSize: Int, isPostcopy: Bool
   ) {
     self.configuration = configuration
     self.targetPageSize = targetPageSize
     self.ramSectionID = ramSectionID
     self.deviceState = deviceState
+    usesFooters = deviceState?.usesFooters ?? true
     let usual = UInt64(max(ordinaryPageSize, targetPageSize))
     let sized = blocks.map { block in
       var block = block
@@ -43,6 +47,11 @@ public struct SourceFormat: Sendable {
     }
   }
 
+  /// What announces a postcopy of this machine.
+  public var advice: PostcopyAdvice {
+    PostcopyAdvice(blocks: blocks, targetPageSize: targetPageSize)
+  }
+
   /// How many target pages each block has.
   public var pageCounts: [String: Int] {
     Dictionary(
@@ -53,7 +62,7 @@ public struct SourceFormat: Sendable {
   /// An encoder for one writing thread.
   public func encoder() -> StreamEncoder {
     StreamEncoder(
-      targetPageSize: targetPageSize, usesFooters: deviceState.usesFooters,
+      targetPageSize: targetPageSize, usesFooters: usesFooters,
       blockNames: blocks.map(\.name))
   }
 
@@ -91,18 +100,27 @@ public struct SourceFormat: Sendable {
     case .ramEnd:
       encoder.appendSectionEnd(id: ramSectionID)
       endSection(&encoder)
-    case .deviceState: encoder.append(verbatim: deviceState.bytes)
+    case .deviceState: encoder.append(verbatim: try carriedState().bytes)
     case .endOfStream: encoder.appendEndOfStream()
     case .description:
       // QEMU waits for a description after the end and does not read it: an empty one will do.
-      encoder.appendDescription(deviceState.description ?? Array("{}".utf8))
+      encoder.appendDescription(deviceState?.description ?? Array("{}".utf8))
     }
+  }
+
+  private func carriedState() throws(WireError) -> DeviceState {
+    guard let deviceState else {
+      throw WireError(
+        .notEncodable, at: 0, reading: "the state of the devices",
+        expected: "a machine that was stopped", found: "no state")
+    }
+    return deviceState
   }
 
   private func appendPackage(to encoder: inout StreamEncoder) throws(WireError) {
     var blob = self.encoder()
     try blob.append(.postcopyListen)
-    blob.append(verbatim: deviceState.bytes)
+    blob.append(verbatim: try carriedState().bytes)
     try blob.append(.ping(3))
     try blob.append(.postcopyRun)
     try encoder.append(.packaged(blob.buffer))

@@ -69,8 +69,12 @@ final class ProgressCounters: Sendable {
   }
 
   func advance(to next: MigrationStatus) throws(IllegalTransition) {
-    try status.withLock { (line) throws(IllegalTransition) in try line.advance(to: next) }
-    observer?(next)
+    let isNew = try status.withLock { (line) throws(IllegalTransition) in
+      let before = line.current
+      try line.advance(to: next)
+      return before != next
+    }
+    if isNew { observer?(next) }
   }
 
   var snapshot: MigrationProgress {

@@ -5,31 +5,8 @@ internal import Synchronization
 internal import Transport
 internal import Wire
 
-extension PostcopyRun {
-  /// Reads the return path to its end, serving requests as they come.
-  func readReturnPath() throws {
-    var decoder = ReturnPathDecoder(pageCounts: session.format.pageCounts)
-    var encoder = session.format.encoder()
-    let reader = PageReader(
-      endpoint: session.endpoint, format: session.format, counters: counters)
-    var buffer = ReceiveBuffer(byteCount: 64 << 10)
-    while true {
-      let count = try buffer.fill(from: session.channel)
-      let arrival = ContinuousClock.now
-      guard count > 0 else {
-        if isOver { return }
-        throw ClosedEarly()
-      }
-      counters.bytesReceived.add(UInt64(count), ordering: .relaxed)
-      try buffer.withReceived { bytes in try decoder.feed(bytes) { try take($0, arrival) } }
-      try serveRequests(since: arrival, reader, &encoder)
-      try noteProgress()
-      signal.announce()
-      if isConfirmed { return }
-    }
-  }
-
-  private func take(_ message: ReturnPathMessage, _ arrival: ContinuousClock.Instant) throws {
+extension PostcopyRun: ReturnPathTaker {
+  func take(_ message: ReturnPathMessage, at arrival: ContinuousClock.Instant) throws {
     if case .requestPages = message {
       isInterrupted.store(true, ordering: .relaxed)
       timeline.withLock { $0.lastRequest = arrival }
@@ -40,7 +17,7 @@ extension PostcopyRun {
     }
   }
 
-  private func serveRequests(
+  func answer(
     since arrival: ContinuousClock.Instant, _ reader: PageReader, _ encoder: inout StreamEncoder
   ) throws {
     while let page = machine.withLock({ $0.nextRequested() }) {
@@ -54,10 +31,11 @@ extension PostcopyRun {
       machine.withLock { $0.pagesWritten(1) }
       timeline.withLock { $0.latency.record(ContinuousClock.now - arrival) }
     }
+    try noteProgress()
   }
 
   /// Whether the machine is through; the end of the return path is in order then.
-  private var isOver: Bool {
+  var isOver: Bool {
     machine.withLock { machine in
       if case .finished = machine.phase { return true }
       return false
@@ -65,7 +43,7 @@ extension PostcopyRun {
   }
 
   /// Whether the destination said its last word.
-  private var isConfirmed: Bool {
+  var isConfirmed: Bool {
     machine.withLock { machine in
       switch machine.phase {
       case .finished(.completed), .finished(.destinationFailed): true

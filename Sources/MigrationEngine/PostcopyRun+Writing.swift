@@ -35,7 +35,10 @@ extension PostcopyRun {
         try session.format.append(elements, to: &encoder)
         try writing.withLock { _ in try session.flush(&encoder) }
         if elements.contains(.package) {
-          timeline.withLock { $0.switchover = session.elapsed }
+          timeline.withLock { timeline in
+            timeline.switchover = session.elapsed
+            timeline.switchoverBytes = counters.bytesSent.load(ordering: .relaxed)
+          }
         }
       case .pages(let pages):
         let byteCount = try writeBatch(beginningWith: pages, reader, &encoder)

@@ -14,22 +14,22 @@ final class PostcopyRun: SourceRun {
   /// Serialises writes to the channel, whole sections at a time.
   let writing = Mutex(())
   /// Announced whenever the machine may have something else to say.
-  let signal = Signal()
+  let signal: Signal
   let timeline = Mutex(PostcopyTimeline())
   /// Raised by a request, so that a batch being made is written as it is.
   let isInterrupted = Atomic<Bool>(false)
-  private let failure = FirstError()
-  private let readerEnded = Atomic<Bool>(false)
+  private let failure: FirstError
   private let isRecovery: Bool
-
-  /// How long to wait for a last word of the destination once the link is being ended.
-  private static let lastWord: Duration = .seconds(2)
+  private let isBehindPrecopy: Bool
 
   init(
     channel: ByteChannel, endpoint: any SourceEndpoint, options: SourceOptions,
     beginning: PostcopySource.Beginning
   ) {
     isRecovery = beginning == .recovery
+    isBehindPrecopy = false
+    signal = Signal()
+    failure = FirstError()
     session = SourceSession(
       channel: channel, endpoint: endpoint, options: options, isPostcopy: true,
       status: isRecovery ? .postcopyPaused : .none)
@@ -38,6 +38,24 @@ final class PostcopyRun: SourceRun {
         blocks: session.format.blocks, targetPageSize: session.format.targetPageSize,
         omittedBlocks: endpoint.omittedBlocks, demandOrder: endpoint.demandOrder,
         beginning: beginning))
+  }
+
+  /// Goes on where a precopy leaves off, over the same link, whose return path somebody reads for
+  /// this run: `signal` is announced when there was something, `failure` kept where that ended.
+  ///
+  /// - Parameter missing: the host pages of each block that the destination does not have.
+  init(
+    behind session: SourceSession, missing: [PageBitmap], signal: Signal, failure: FirstError
+  ) {
+    isRecovery = false
+    isBehindPrecopy = true
+    self.signal = signal
+    self.failure = failure
+    self.session = session
+    machine = Mutex(
+      PostcopySource(
+        blocks: session.format.blocks, targetPageSize: session.format.targetPageSize,
+        beginning: .switched(missing: missing)))
   }
 
   var counters: ProgressCounters { session.counters }
@@ -69,19 +87,25 @@ final class PostcopyRun: SourceRun {
     do {
       try refuseOmittedBlocks()
       try counters.advance(to: isRecovery ? .postcopyRecover : .setup)
-      let reader = try startReader()
-      do {
-        try write()
-      } catch {
-        machine.withLock { $0.writeFailed() }
-        failure.store(error)
-      }
-      endLink()
-      reader.join()
+      let reader = ReturnPathReader(session, signal: signal, failure: failure)
+      let thread = try reader.start(for: self)
+      send()
+      reader.endLink(after: outcome)
+      thread.join()
     } catch {
       failure.store(error)
     }
     try conclude()
+  }
+
+  /// Writes all there is to write; what goes wrong is kept as the failure.
+  func send() {
+    do {
+      try write()
+    } catch {
+      machine.withLock { $0.writeFailed() }
+      failure.store(error)
+    }
   }
 
   private func refuseOmittedBlocks() throws(MigrationError) {
@@ -94,48 +118,16 @@ final class PostcopyRun: SourceRun {
           + "when postcopy is announced, so restore this one eagerly"))
   }
 
-  private func startReader() throws -> NamedThread {
-    do {
-      return try NamedThread(name: "godwit-requests") { [self] in
-        do {
-          try readReturnPath()
-        } catch {
-          failure.store(error)
-          session.channel.shutdownBoth()
-        }
-        readerEnded.store(true, ordering: .releasing)
-        signal.announce()
-      }
-    } catch {
-      throw ResourceFailure(activity: "starting a thread", cause: error)
-    }
-  }
-
-  /// Lets the reader take the destination's last words, and ends it then.
-  private func endLink() {
-    if failure.error == nil, outcome != .completed {
-      // All that can be sent was; the end of the stream tells the destination, which pauses.
-      try? session.channel.shutdownWrite()
-    }
-    let deadline = ContinuousClock.now + (session.isCancelled ? .zero : Self.lastWord)
-    while !readerEnded.load(ordering: .acquiring) {
-      let seen = signal.changeCount
-      let left = deadline - ContinuousClock.now
-      if left <= .zero { break }
-      if readerEnded.load(ordering: .acquiring) { break }
-      signal.wait(after: seen, timeout: left)
-    }
-    session.channel.shutdownBoth()
-  }
-
-  private var outcome: SourceOutcome? {
+  /// How it ended; nil where it did not end by itself.
+  var outcome: SourceOutcome? {
     machine.withLock { machine in
       guard case .finished(let outcome) = machine.phase else { return nil }
       return outcome
     }
   }
 
-  private func conclude() throws(MigrationError) {
+  /// Tells how it ended.
+  func conclude() throws(MigrationError) {
     let (state, activity) = machine.withLock { ($0.destinationRunState, $0.activity) }
     switch outcome {
     case .completed:
@@ -192,7 +184,9 @@ final class PostcopyRun: SourceRun {
       counters.remainingRAMBytes.store(machine.remainingByteCount, ordering: .relaxed)
       switch machine.phase {
       case .opening, .askingBitmaps, .awaitingBitmaps, .resuming, .finished: return
-      case .sendingAhead, .switching: try counters.advance(to: .active)
+      case .sendingAhead, .switching:
+        // Behind a precopy the devices are moving already.
+        try counters.advance(to: isBehindPrecopy ? .device : .active)
       case .pushing, .ending:
         let isRunning = machine.destinationRunState == .running
         try counters.advance(to: isRunning ? .postcopyActive : .device)
@@ -206,5 +200,7 @@ struct PostcopyTimeline {
   var latency = LatencyHistogram()
   var lastRequest: ContinuousClock.Instant?
   var switchover: Duration?
+  /// Bytes that had gone out when the device state was written.
+  var switchoverBytes: UInt64?
   var running: Duration?
 }

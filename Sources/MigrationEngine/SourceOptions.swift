@@ -32,6 +32,9 @@ public struct SourceOptions: Sendable {
   /// does once it has loaded the machine.
   public var waitsForClose = true
 
+  /// Called with every later status, by the thread that brings it about.
+  public var statusObserver: (@Sendable (MigrationStatus) -> Void)?
+
   /// The choices that suit a move within a host or a fast network.
   public init() {}
 }

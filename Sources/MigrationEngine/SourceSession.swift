@@ -12,22 +12,51 @@ final class SourceSession: Sendable {
   let format: SourceFormat
   let options: SourceOptions
   let counters: ProgressCounters
-  let start: Mutex<ContinuousClock.Instant?> = Mutex(nil)
+  let start: Mutex<ContinuousClock.Instant?>
   private let cancelled = Atomic<Bool>(false)
 
-  init(
+  convenience init(
     channel: ByteChannel, endpoint: any SourceEndpoint, options: SourceOptions, isPostcopy: Bool,
     status: MigrationStatus = .none
+  ) {
+    self.init(
+      channel: channel, endpoint: endpoint, deviceState: endpoint.deviceState, options: options,
+      isPostcopy: isPostcopy,
+      counters: ProgressCounters(from: status, observer: options.statusObserver))
+  }
+
+  /// The connection of a machine that runs, whose state is taken later.
+  convenience init(
+    channel: ByteChannel, running endpoint: any LiveSourceEndpoint, options: SourceOptions,
+    isPostcopy: Bool, observer: (@Sendable (MigrationStatus) -> Void)?
+  ) {
+    self.init(
+      channel: channel, endpoint: endpoint, deviceState: nil, options: options,
+      isPostcopy: isPostcopy, counters: ProgressCounters(observer: observer))
+  }
+
+  /// The same connection once the state of the devices is known.
+  convenience init(_ other: SourceSession, carrying deviceState: DeviceState) {
+    self.init(
+      channel: other.channel, endpoint: other.endpoint, deviceState: deviceState,
+      options: other.options, isPostcopy: true, counters: other.counters)
+    start.withLock { own in own = other.start.withLock { $0 } }
+  }
+
+  private init(
+    channel: ByteChannel, endpoint: any SourceEndpoint, deviceState: DeviceState?,
+    options: SourceOptions, isPostcopy: Bool, counters: ProgressCounters
   ) {
     self.channel = channel
     self.endpoint = endpoint
     self.options = options
+    self.counters = counters
+    start = Mutex(nil)
     format = SourceFormat(
       configuration: endpoint.configuration, blocks: endpoint.blocks,
       targetPageSize: endpoint.targetPageSize, ramSectionID: endpoint.ramSectionID,
-      deviceState: endpoint.deviceState, ordinaryPageSize: options.ordinaryPageSize,
+      deviceState: deviceState, ordinaryPageSize: options.ordinaryPageSize,
       isPostcopy: isPostcopy)
-    counters = ProgressCounters(from: status)
     let omitted = endpoint.omittedBlocks
     let total = format.blocks.indices.reduce(UInt64(0)) {
       omitted.contains($1) ? $0 : $0 &+ format.blocks[$1].usedLength

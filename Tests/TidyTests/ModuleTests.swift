@@ -88,6 +88,7 @@ import Testing
     "Sources/KVM/RunMapping.swift",
     "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
     "Sources/MigrationEngine/Known/PageFile.swift", "Sources/MigrationEngine/Known/PageRoom.swift",
+    "Sources/MigrationEngine/LiveRun+Sending.swift", "Sources/MigrationEngine/PageGather.swift",
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",
     "Sources/Pager/PagerProcess.swift", "Sources/Pager/SharedMapping.swift",
     "Sources/QMP/Server/QMPEvent+Clock.swift",

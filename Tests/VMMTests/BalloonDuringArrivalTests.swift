@@ -2,6 +2,7 @@
 
 import Devices
 import GuestMemory
+import MigrationCore
 import Pager
 import Synchronization
 import Testing
@@ -16,6 +17,8 @@ import Wire
   private final class Stand: AcceleratorState {
     let kind = AcceleratorKind.kvm
     let processorCount = 1
+    let limitsDirtyRate = false
+    func throttle(_ throttle: Throttle?) {}
     let threadIdentifiers: [Int32] = []
     let vmstateSections: [any VMStateSection] = []
 

@@ -4,6 +4,7 @@ import Devices
 import Foundation
 import GuestMemory
 import KVM
+import MigrationCore
 import MigrationEngine
 import Synchronization
 import Testing
@@ -34,6 +35,8 @@ import Wire
   private final class Stand: AcceleratorState {
     let kind = AcceleratorKind.kvm
     let processorCount = 1
+    let limitsDirtyRate = false
+    func throttle(_ throttle: Throttle?) {}
     let threadIdentifiers: [Int32] = []
     let processor = Mutex<VCPUState?>(nil)
 

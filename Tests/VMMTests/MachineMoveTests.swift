@@ -33,7 +33,10 @@ struct MachineMoveTests {
     #expect(sent.ram?.remainingByteCount == 0)
     #expect(source.machine.runState == .postMigrate)
     #expect(
-      source.events.all == [.status(.setup), .status(.active), .pass(1), .status(.completed)])
+      source.events.all == [
+        .status(.setup), .status(.active), .pass(1), .pass(2), .status(.device), .pass(3),
+        .status(.completed),
+      ])
 
     #expect(try target.migrationEnd().failure == nil)
     #expect(target.machine.runState == .paused, "it was told to stay so")

@@ -1,8 +1,10 @@
 // A small machine with the demonstration's guest that a test moves, and waits for.
 
 import DemoGuest
+import DirtyTracking
 import Foundation
 import GuestMemory
+import JSON
 import QMP
 import Synchronization
 import Testing
@@ -19,19 +21,24 @@ final class MovingMachine {
 
   static let byteCount = 16 << 20
 
-  /// A machine that runs, or waits to be sent to and then stays paused.
-  init(isIncoming: Bool = false, byteCount: Int = byteCount) throws {
+  /// A machine that runs, or waits to be sent to and then stays paused unless `runsOn`.
+  init(
+    isIncoming: Bool = false, byteCount: Int = byteCount, runsOn: Bool = false,
+    accelerator: AcceleratorKind = .kvm, dirtyLog: DirtyLogKind? = nil, megabytesPerSecond: Int = 1,
+    workingMegabytes: Int = 4
+  ) throws {
     serial = Self.path("serial")
     var configuration = MachineConfiguration(memoryByteCount: UInt64(byteCount))
     var workload = MachineConfiguration.Workload()
-    workload.megabytesPerSecond = 1
-    workload.memoryMegabytes = 4
+    workload.megabytesPerSecond = megabytesPerSecond
+    workload.memoryMegabytes = workingMegabytes
     workload.reportMilliseconds = 100
     configuration.boot = .demonstration(workload)
     configuration.serial = .file(path: serial)
-    configuration.accelerator = .kvm
+    configuration.accelerator = accelerator
+    configuration.dirtyLog = dirtyLog
     configuration.incoming = isIncoming ? .deferred : nil
-    configuration.startsPaused = isIncoming
+    configuration.startsPaused = isIncoming && !runsOn
     configuration.pagerCommand = try OwnExecutable.pagerCommand()
     machine = try Machine(configuration)
     let events = RecordedEvents()
@@ -67,9 +74,13 @@ final class MovingMachine {
     #expect(reports.allSatisfy { $0.bad == 0 })
   }
 
-  func send(_ uri: String, _ capabilities: Set<String> = []) throws {
-    try machine.migration.send(
-      to: .address(MigrationURI(uri)), Self.options(capabilities), resumes: false)
+  func send(
+    _ uri: String, _ capabilities: Set<String> = [], resumes: Bool = false,
+    _ change: (inout MigrationOptions) -> Void = { _ in }
+  ) throws {
+    var options = Self.options(capabilities)
+    change(&options)
+    try machine.migration.send(to: .address(MigrationURI(uri)), options, resumes: resumes)
   }
 
   func receive(_ uri: String, _ capabilities: Set<String> = []) throws {
@@ -89,7 +100,8 @@ final class MovingMachine {
     return machine.migration.account
   }
 
-  private func wait(_ what: String, _ isReached: () -> Bool) throws {
+  /// Waits until something is so.
+  func wait(_ what: String, _ isReached: () -> Bool) throws {
     let end = ContinuousClock.now + .seconds(40)
     while !isReached() {
       guard ContinuousClock.now < end else {
@@ -129,4 +141,12 @@ final class RecordedEvents: Sendable {
   func append(_ event: MigrationEvent) { events.withLock { $0.append(event) } }
 
   var all: [MigrationEvent] { events.withLock { $0 } }
+}
+
+extension MigrationOptions {
+  /// Sets a parameter.
+  mutating func set(_ name: String, _ value: Int) {
+    guard let index = parameters.firstIndex(where: { $0.name == name }) else { return }
+    parameters[index].value = JSONValue(value)
+  }
 }

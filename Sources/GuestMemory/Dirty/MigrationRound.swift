@@ -129,6 +129,22 @@ public struct MigrationRound {
     return removed
   }
 
+  /// Puts pages into the round again, which were taken out and did not arrive.
+  /// - Returns: how many were not left to send anyway.
+  @discardableResult
+  public mutating func putBack(_ range: RAMRange) -> Int {
+    var added = 0
+    for index in remainders.indices {
+      let whole = remainders[index].block.ramRange.pages
+      let part = range.pages.clamped(to: whole)
+      guard !part.isEmpty else { continue }
+      let first = whole.lowerBound
+      added += remainders[index].putBack(part.lowerBound - first..<part.upperBound - first)
+    }
+    if added > 0 { (blockIndex, page) = (0, 0) }
+    return added
+  }
+
   /// The next pages to send, and takes them out; nil at the end of the round.
   ///
   /// Where nothing is left, that is said at once, without looking through the bitmaps. Pages that

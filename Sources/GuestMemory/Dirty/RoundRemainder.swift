@@ -30,6 +30,16 @@ struct RoundRemainder {
     return added
   }
 
+  /// Adds pages that were sent and did not arrive; how many were not left to send anyway.
+  mutating func putBack(_ pages: Range<Int>) -> Int {
+    var added = 0
+    PageWords.forEach(of: pages) { word, mask in
+      added += left.insert(word: word, mask)
+      leftOut.remove(word: word, mask)
+    }
+    return added
+  }
+
   /// Takes pages that have come to be excluded: those that were sent have to be sent as zeros.
   mutating func takeFresh(word: Int, bits: UInt64) {
     left.insert(word: word, bits & delivered.words[word])

@@ -11,7 +11,8 @@ extension MachineMonitor {
       .optional("status", .enumeration(migrationStatus)), .optional("ram", .object(ramAccount)),
       .optional("total-time", .int), .optional("expected-downtime", .int),
       .optional("downtime", .int), .optional("setup-time", .int),
-      .optional("error-desc", .string), .optional("blocked-reasons", .list(.string)),
+      .optional("cpu-throttle-percentage", .int), .optional("error-desc", .string),
+      .optional("blocked-reasons", .list(.string)),
       .optional("socket-address", .list(.object(MigrationAddress.socketAddress))),
     ])
 
@@ -42,6 +43,7 @@ extension MigrationAccount {
     add("expected-downtime", expectedDowntimeMilliseconds)
     add("downtime", downtimeMilliseconds)
     add("setup-time", setupMilliseconds)
+    add("cpu-throttle-percentage", throttlePercent)
     if let failure { members.append(JSONMember("error-desc", .string(failure))) }
     if !blockers.isEmpty {
       members.append(JSONMember("blocked-reasons", .array(blockers.map { .string($0) })))

@@ -19,6 +19,8 @@ public struct MigrationAccount: Sendable, Equatable {
   public var expectedDowntimeMilliseconds: Int?
   /// Milliseconds spent before the first page.
   public var setupMilliseconds: Int?
+  /// The share of the time that the processors rest, in percent; nil while they do not.
+  public var throttlePercent: Int?
   /// Why it failed.
   public var failure: String?
   /// What forbids a migration at present.

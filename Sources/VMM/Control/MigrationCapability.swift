@@ -16,14 +16,15 @@ struct MigrationCapability: Sendable {
   static let all: [MigrationCapability] = [
     MigrationCapability("xbzrle", "it sends whole pages"),
     MigrationCapability("rdma-pin-all", "it has no RDMA"),
-    MigrationCapability("auto-converge", "it slows no vCPU down to make a migration end"),
+    MigrationCapability("auto-converge", "its processors cannot be slowed down"),
     MigrationCapability("zero-blocks", "it migrates no disks"),
     MigrationCapability("events", "its migration reports none"),
-    MigrationCapability("postcopy-ram", "its memory cannot be served while it runs"),
+    MigrationCapability(
+      "postcopy-ram", "this host has no userfaultfd to serve its memory with while it runs"),
     MigrationCapability("x-colo", "it has no continuous replication"),
     MigrationCapability("release-ram", "it keeps its memory until the destination runs"),
     MigrationCapability("return-path", "it sends without hearing back"),
-    MigrationCapability("pause-before-switchover", "it switches over without a halt"),
+    MigrationCapability("pause-before-switchover", "it cannot be held"),
     MigrationCapability("multifd", "it sends over one channel"),
     MigrationCapability("dirty-bitmaps", "its disks have no dirty bitmaps"),
     MigrationCapability("postcopy-blocktime", "it keeps no such account"),
@@ -34,7 +35,7 @@ struct MigrationCapability: Sendable {
     MigrationCapability("zero-copy-send", "it copies what it sends"),
     MigrationCapability("postcopy-preempt", "it sends over one channel"),
     MigrationCapability("switchover-ack", "its devices ask for none"),
-    MigrationCapability("dirty-limit", "it slows no vCPU down to make a migration end"),
+    MigrationCapability("dirty-limit", "it keeps no dirty ring; start it with --dirty-log ring"),
     MigrationCapability("mapped-ram", "it writes streams, not images"),
   ]
 
@@ -47,6 +48,9 @@ struct MigrationCapability: Sendable {
     }
     if has("switchover-ack"), !has("return-path") {
       return "Capability 'switchover-ack' requires capability 'return-path'"
+    }
+    if has("auto-converge"), has("dirty-limit") {
+      return "dirty-limit conflicts with auto-converge, choose only one of them"
     }
     if has("postcopy-ram"), has("background-snapshot") {
       return "Postcopy is not compatible with background snapshot"

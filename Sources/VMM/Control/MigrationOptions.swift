@@ -25,7 +25,8 @@ public struct MigrationOptions: Sendable, Equatable {
     .milliseconds(self["downtime-limit"].int ?? 300)
   }
 
-  private func limit(_ name: String) -> UInt64? {
+  /// A rate, where 0 means none.
+  func limit(_ name: String) -> UInt64? {
     guard let value = self[name].uint64, value > 0 else { return nil }
     return value
   }

@@ -42,7 +42,6 @@ struct MigrationParameter: Sendable {
     }
   }
 
-  private static let noThrottle = "it slows no vCPU down to make a migration end"
   private static let noTLS = "it sends in the clear; use a tunnel or a local socket"
   private static let noChannels = "it sends over one channel"
   private static let noCache = "it sends whole pages"
@@ -56,14 +55,14 @@ struct MigrationParameter: Sendable {
     MigrationParameter("announce-rounds", .size, 5, bounds: 0...1000),
     MigrationParameter("announce-step", .size, 100, bounds: 0...10_000, unit: " ms"),
     MigrationParameter(
-      "throttle-trigger-threshold", percent, 50, bounds: 1...100, onlyStandard: noThrottle),
+      "throttle-trigger-threshold", percent, 50, bounds: 1...100),
     MigrationParameter(
-      "cpu-throttle-initial", percent, 20, bounds: 1...99, onlyStandard: noThrottle),
+      "cpu-throttle-initial", percent, 20, bounds: 1...99),
     MigrationParameter(
-      "cpu-throttle-increment", percent, 10, bounds: 1...99, onlyStandard: noThrottle),
-    MigrationParameter("cpu-throttle-tailslow", .boolean, false, onlyStandard: noThrottle),
+      "cpu-throttle-increment", percent, 10, bounds: 1...99),
+    MigrationParameter("cpu-throttle-tailslow", .boolean, false),
     MigrationParameter(
-      "max-cpu-throttle", percent, 99, bounds: 1...99, onlyStandard: noThrottle),
+      "max-cpu-throttle", percent, 99, bounds: 1...99),
     MigrationParameter("tls-creds", text, "", onlyStandard: noTLS),
     MigrationParameter("tls-hostname", text, "", onlyStandard: noTLS),
     MigrationParameter("tls-authz", text, "", onlyStandard: noTLS),
@@ -86,9 +85,8 @@ struct MigrationParameter: Sendable {
       "xbzrle-cache-size", .size, 67_108_864, unit: " bytes", onlyStandard: noCache),
     MigrationParameter("max-postcopy-bandwidth", .size, 0),
     MigrationParameter(
-      "x-vcpu-dirty-limit-period", .size, 1000, bounds: 1...1000, unit: " ms",
-      onlyStandard: noThrottle),
-    MigrationParameter("vcpu-dirty-limit", .size, 1, unit: " MB/s", onlyStandard: noThrottle),
+      "x-vcpu-dirty-limit-period", .size, 1000, bounds: 1...1000, unit: " ms"),
+    MigrationParameter("vcpu-dirty-limit", .size, 1, unit: " MB/s"),
     MigrationParameter("mode", .enumeration(QMPEnumeration("MigMode", ["normal"])), "normal"),
     MigrationParameter(
       "zero-page-detection",

@@ -1,5 +1,7 @@
 // The interface between a machine and what runs its processors.
 
+public import MigrationCore
+
 /// What runs a machine's processors.
 ///
 /// All calls come from one thread at a time: the machine holds a lock around them. No call may be
@@ -22,6 +24,15 @@ public protocol Accelerator: AnyObject, Sendable {
 
   /// Puts all processors into the state that the boot plan asks for; only while paused.
   func reset(to start: ProcessorStart) throws(MachineError)
+
+  /// Slows all processors down, by QEMU's means; nil lets them run at their own pace.
+  ///
+  /// May be called at any time, by any thread.
+  func throttle(_ throttle: Throttle?)
+
+  /// Whether each processor can be held to a rate of writing
+  /// (``Throttle/dirtyRate(bytesPerSecond:)``).
+  var limitsDirtyRate: Bool { get }
 
   /// Ends the threads of all processors; nothing may be called afterwards.
   func end()

@@ -65,7 +65,9 @@ struct Hardware {
       let gate = RunGate()
       let slots = try KVMMemorySlots(machine: machine, choice: choice, pausing: gate)
       try parts.memory.addListener(slots)
-      let accelerator = try KVMAccelerator(host, processorCount: count)
+      let accelerator = try KVMAccelerator(
+        host, processorCount: count,
+        ringEntryCount: choice.ringByteCount / DirtyLogChoice.ringEntryByteCount)
       for vcpu in accelerator.vcpus { try slots.add(vcpu) }
       try accelerator.start(
         GuestBus(memory: parts.memory, ports: parts.ports), gate: gate,

@@ -48,7 +48,8 @@ public final class Machine: Sendable {
       accelerator: hardware.accelerator, requests: requests
     ) { isQuiet in parts.setQuiet(isQuiet) }
     let mover = MachineMover(
-      parts, hardware.accelerator, life, pagerCommand: configuration.pagerCommand)
+      parts, hardware.accelerator, life, dirtyLog: dirtyLog,
+      pagerCommand: configuration.pagerCommand)
     life.whenEnded { [weak mover] _ in mover?.end() }
     migration = mover
   }

@@ -10,8 +10,10 @@ import Userfault
 
 extension MachineMover {
   var supportedCapabilities: Set<String> {
-    PagerSession.isOffered
-      ? ["events", "return-path", "postcopy-ram"] : ["events", "return-path"]
+    var names: Set = ["events", "return-path", "pause-before-switchover", "auto-converge"]
+    if PagerSession.isOffered { names.insert("postcopy-ram") }
+    if accelerator.limitsDirtyRate { names.insert("dirty-limit") }
+    return names
   }
 
   func receive(
@@ -92,7 +94,8 @@ extension MachineMover {
   private func follow(_ status: MigrationCore.MigrationStatus) {
     switch status {
     case .none, .setup, .cancelling, .cancelled, .completed, .failed: break
-    case .active, .device, .postcopyActive, .postcopyPaused, .postcopyRecover:
+    case .active, .preSwitchover, .device, .postcopyActive, .postcopyPaused,
+      .postcopyRecoverSetup, .postcopyRecover:
       enter(QMP.MigrationStatus(status.rawValue))
     }
   }

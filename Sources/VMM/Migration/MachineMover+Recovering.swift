@@ -1,14 +1,22 @@
 // A machine that runs and waits for pages: its link breaks, and another takes its place.
 
+import MigrationEngine
 import QMP
 import Transport
 
 extension MachineMover {
   func pause() throws(MachineError) {
-    guard let reception = update({ $0.receiver }) else {
+    let (sender, resumer, receiver) = update { state in
+      // What came here may go on elsewhere.
+      (state.sender, state.resumer, state.account.isIncoming ? state.receiver : nil)
+    }
+    if let receiver {
+      receiver.breakLink()
+    } else if let resumer {
+      resumer.cancel()
+    } else if sender?.breakLink() != true {
       throw .refused("no postcopy of this machine is under way")
     }
-    reception.breakLink()
   }
 
   func recover(from peer: MigrationPeer) throws(MachineError) {

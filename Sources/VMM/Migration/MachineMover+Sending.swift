@@ -1,4 +1,5 @@
-// Sending a machine: it is stopped, sent whole, and stays stopped; or it goes on where that failed.
+// Sending a machine: its memory in rounds while it runs, then itself; or itself first. It goes on
+// here where that failed, unless it may have begun to run there.
 
 import MigrationCore
 import MigrationEngine
@@ -10,68 +11,91 @@ extension MachineMover {
   func send(
     to peer: MigrationPeer, _ settings: MigrationOptions, resumes: Bool
   ) throws(MachineError) {
-    guard !resumes else {
-      throw .refused("nothing can be resumed: this machine never runs before all of it was sent")
-    }
+    if resumes { return try resumeSending(to: peer, settings) }
     let begins = enter(.setup, if: { $0.account.status.isTerminal }) { state in
       state.account = MigrationAccount(.setup)
       state.began = .now
-      state.stopped = nil
       state.sender = nil
       state.isCancelled = false
+      state.wantsPostcopy = false
       state.settings = settings
     }
     guard begins else { throw .refused("a migration of this machine is under way") }
-    try start("migration") { [self] in sendWhole(to: peer, settings) }
+    try start("migration") { [self] in sendLive(to: peer, settings) }
   }
 
   func cancel() throws(MachineError) {
-    let isSending = enter(
-      .cancelling, if: { !$0.account.isIncoming && !$0.account.status.isTerminal }
-    ) { $0.isCancelled = true }
-    if isSending { update { $0.sender }?.cancel() }
+    let (sender, status, isIncoming) = update {
+      ($0.sender, $0.account.status, $0.account.isIncoming)
+    }
+    guard !isIncoming, !status.isTerminal else { return }
+    if let sender, !sender.cancel() {
+      throw .refused(
+        "the machine may run at the destination already, so that its migration cannot be cancelled "
+          + "here: wait for its end")
+    }
+    _ = enter(.cancelling, if: { !$0.account.status.isTerminal }) { $0.isCancelled = true }
   }
 
-  /// A migration's own thread, from the connection to its end.
-  private func sendWhole(to peer: MigrationPeer, _ settings: MigrationOptions) {
+  func proceed() throws(MachineError) {
+    guard update({ $0.sender })?.proceed() == true else {
+      throw .refused("no migration of this machine waits for the word to switch over")
+    }
+  }
+
+  func startPostcopy() throws(MachineError) {
+    let sender = update { state in
+      state.wantsPostcopy = true
+      return state.sender
+    }
+    // As with QEMU, one that is over or too far on is none to complain about.
+    _ = sender?.startPostcopy()
+  }
+
+  func apply(_ settings: MigrationOptions) {
+    let sender = update { state in
+      state.settings = settings
+      return state.sender
+    }
+    sender?.change(settings.liveSettings, bandwidthLimit: settings.bytesPerSecond)
+  }
+
+  // MARK: The migration's own thread
+
+  /// From the connection to the end.
+  private func sendLive(to peer: MigrationPeer, _ settings: MigrationOptions) {
+    let source = MachineSource(parts.ram, hooks)
     do {
       let channel = try MigrationChannel.open(
-        peer, hasReturnPath: settings.has("return-path"))
-      try sendWhole(over: channel, peer, settings)
+        peer, hasReturnPath: settings.usesReturnPath)
+      let engine = LiveSourceEngine(
+        channel: channel, endpoint: source, options: liveOptions(settings, peer))
+      let isWanted = update { state in
+        guard !state.isCancelled else { return false }
+        state.sender = engine
+        // What was changed while the connection was made.
+        engine.change(state.settings.liveSettings, bandwidthLimit: state.settings.bytesPerSecond)
+        if state.wantsPostcopy { _ = engine.startPostcopy() }
+        return true
+      }
+      guard isWanted else { throw MigrationError.cancelled(destination: .notStarted) }
+      try engine.run()
+      try channel.requireCommandSuccess()
+      try life.apply(.sendingDone)
+      finishAccount()
+      enter(.completed)
     } catch {
-      conclude(error)
+      settle(error, source)
     }
   }
 
-  private func sendWhole(
-    over channel: ByteChannel, _ peer: MigrationPeer, _ settings: MigrationOptions
-  ) throws {
-    let before = try freeze()
-    do {
-      let engine = try makeEngine(channel, peer, settings, sentAs: before)
-      guard enter(.active, if: { !$0.isCancelled }, { $0.sender = engine }) else {
-        throw MigrationError.cancelled(destination: .notStarted)
-      }
-      tellPass(1)
-      _ = try engine.run()
-      try channel.requireCommandSuccess()
-      try life.apply(.sendingDone)
-    } catch {
-      // A machine that may run there must not go on here by itself.
-      let mayRunThere =
-        (error as? MigrationError).map { $0.destinationRunState != .notStarted } ?? false
-      try life.apply(.sendingFailed(wasRunning: before == .running && !mayRunThere))
-      throw error
-    }
-    let stopped = update { $0.stopped }
-    enter(.completed) { state in
-      state.account.downtimeMilliseconds = stopped.map {
-        (ContinuousClock.now - $0).wholeMilliseconds
-      }
-      state.account.ram = state.sender.map {
-        MigrationAccount.RAM($0.progress, after: state.account.totalMilliseconds ?? 0)
-      }
-    }
+  /// What the machine lets its source do.
+  private var hooks: MachineSource.Hooks {
+    MachineSource.Hooks(
+      log: dirtyLog,
+      freeze: { [self] in try freeze() },
+      save: { [machineState] before in try machineState.save(as: before) },
+      throttle: { [accelerator] throttle in accelerator.throttle(throttle) })
   }
 
   /// Stops the machine for the transfer.
@@ -85,33 +109,72 @@ extension MachineMover {
       let after = life.runState
       if after != .paused { before = after }
     }
-    update { $0.stopped = .now }
     try life.apply(.sendingEnds)
     return before
   }
 
-  private func makeEngine(
-    _ channel: ByteChannel, _ peer: MigrationPeer, _ settings: MigrationOptions,
-    sentAs before: RunState
-  ) throws(VMStateError) -> SourceEngine {
-    let source = MachineSource(parts.ram, try machineState.save(as: before))
-    var options = SourceOptions()
+  private func liveOptions(
+    _ settings: MigrationOptions, _ peer: MigrationPeer
+  ) -> LiveSourceOptions {
+    var options = LiveSourceOptions()
+    options.settings = settings.liveSettings
     options.bandwidthLimit = settings.bytesPerSecond
+    options.postcopyBandwidthLimit = settings.postcopyBytesPerSecond
+    options.usesReturnPath = settings.usesReturnPath
+    options.allowsPostcopy = settings.has("postcopy-ram")
     // Who takes a machine closes the link once it has it, or much later: only a command tells
     // something by its end.
     options.waitsForClose = if case .address(.command) = peer { true } else { false }
-    return SourceEngine(
-      channel: channel, endpoint: source,
-      plan: .precopy(returnPath: settings.has("return-path")), options: options)
+    options.statusObserver = { [weak self] status in self?.followSending(status) }
+    options.passObserver = { [weak self] count in self?.tellPass(Int(count)) }
+    return options
   }
 
-  /// Tells how a migration failed, the machine being in its state again.
-  private func conclude(_ error: any Error) {
+  /// Passes on how far the engine is; what its end means is known only after it.
+  func followSending(_ status: MigrationCore.MigrationStatus) {
+    switch status {
+    case .none, .setup, .cancelling, .cancelled, .completed, .failed, .postcopyPaused: break
+    case .active, .preSwitchover, .device, .postcopyActive, .postcopyRecoverSetup,
+      .postcopyRecover:
+      _ = enter(QMP.MigrationStatus(status.rawValue), if: { !$0.isCancelled }, { _ in })
+    }
+  }
+
+  // MARK: How it ended
+
+  /// Puts the machine into the state that follows from how its migration failed.
+  private func settle(_ error: any Error, _ source: MachineSource) {
+    let knowledge = (error as? MigrationError)?.destinationRunState ?? .notStarted
+    finishAccount()
+    let isPostcopy = update { $0.sender?.account.progress.status == .postcopyPaused }
+    if isPostcopy {
+      // The one good copy of the machine is there, and what it lacks is here.
+      return enter(.postcopyPaused) { state in
+        state.suspended = source
+        state.account.failure = "\(error)"
+      }
+    }
+    if let before = source.frozenFrom {
+      // A machine that may run there must not go on here by itself.
+      let goesOn = before == .running && knowledge == .notStarted
+      do throws(MachineError) {
+        try life.apply(.sendingFailed(wasRunning: goesOn))
+      } catch {
+        life.note("\(error)")
+      }
+    }
     let isCancelled = update { $0.isCancelled }
-    let wasHandedOver =
-      (error as? MigrationError).map { $0.destinationRunState != .notStarted } ?? false
     enter(isCancelled ? .cancelled : .failed) { state in
-      if !isCancelled || wasHandedOver { state.account.failure = "\(error)" }
+      if !isCancelled || knowledge != .notStarted { state.account.failure = "\(error)" }
+    }
+  }
+
+  /// Keeps what the engine counted, which is asked no more.
+  func finishAccount() {
+    update { state in
+      guard let account = state.sender?.account else { return }
+      let milliseconds = state.began.map { (ContinuousClock.now - $0).wholeMilliseconds } ?? 0
+      state.account.take(account, after: milliseconds)
     }
   }
 }

@@ -1,10 +1,12 @@
 // The part of a machine that sends and receives it: what is under way, and what is told of it.
 //
-//   sending     setup ─▶ active ─▶ completed │ failed │ cancelled
+//   sending     setup ─▶ active ─▶ [pre-switchover ─▶] device ─▶ completed │ failed │ cancelled
+//                          device ─▶ postcopy-active ⇄ postcopy-paused ─▶ … completed
 //   receiving   setup ─▶ active ─▶ completed │ failed
 //                          └─▶ postcopy-active ⇄ postcopy-paused ─▶ … completed
 
 import GuestMemory
+import MigrationCore
 import MigrationEngine
 import QMP
 import Synchronization
@@ -19,11 +21,16 @@ final class MachineMover: MachineMigration {
     var account = MigrationAccount()
     var observers: [@Sendable (MigrationEvent) -> Void] = []
     var began: ContinuousClock.Instant?
-    var stopped: ContinuousClock.Instant?
-    var sender: SourceEngine?
+    var sender: LiveSourceEngine?
+    /// A machine that runs elsewhere and lacks what is here, its link being broken.
+    var suspended: MachineSource?
+    /// Carries that on.
+    var resumer: SourceEngine?
     var receiver: (any MachineReception)?
     var origin: MigrationChannel.Origin?
     var isCancelled = false
+    /// Whether postcopy was asked for before there was a sender to ask.
+    var wantsPostcopy = false
     var settings = MigrationOptions.standard
     var exitsOnError = true
   }
@@ -31,17 +38,21 @@ final class MachineMover: MachineMigration {
   let parts: MachineParts
   let machineState: MachineState
   let life: MachineLife
+  let accelerator: any Accelerator
+  let dirtyLog: DirtyLogLease
   /// What is run as the pager of a machine that arrives.
   let pagerCommand: [String]
   private let state = Mutex(State())
 
   init(
     _ parts: MachineParts, _ accelerator: any Accelerator, _ life: MachineLife,
-    pagerCommand: [String]
+    dirtyLog: DirtyLogLease, pagerCommand: [String]
   ) {
     self.parts = parts
     self.pagerCommand = pagerCommand
     self.life = life
+    self.accelerator = accelerator
+    self.dirtyLog = dirtyLog
     machineState = MachineState(of: parts, accelerator)
   }
 
@@ -50,41 +61,28 @@ final class MachineMover: MachineMigration {
   }
 
   var account: MigrationAccount {
-    let (account, progress) = state.withLock { state in
+    let (account, sender) = state.withLock { state in
       var account = state.account
       if let began = state.began, account.totalMilliseconds == nil {
         account.totalMilliseconds = (ContinuousClock.now - began).wholeMilliseconds
       }
-      return (account, state.sender?.progress)
+      return (account, state.sender)
     }
-    guard let progress else { return account }
+    guard let sender, !account.status.isTerminal else { return account }
     var result = account
-    result.ram = MigrationAccount.RAM(progress, after: account.totalMilliseconds ?? 0)
+    result.take(sender.account, after: account.totalMilliseconds ?? 0)
     return result
-  }
-
-  func apply(_ settings: MigrationOptions) {
-    state.withLock { $0.settings = settings }
-  }
-
-  func proceed() throws(MachineError) {
-    throw .refused("this machine's migrations do not stop before the switchover")
-  }
-
-  func startPostcopy() throws(MachineError) {
-    throw .refused(
-      "this machine stands still while it is sent: it cannot go on at the destination before all "
-        + "of its memory is there")
   }
 
   /// Ends what is under way because the machine ends.
   func end() {
-    let (sender, receiver, origin) = state.withLock { state in
+    let (sender, resumer, receiver, origin) = state.withLock { state in
       state.isCancelled = true
-      return (state.sender, state.receiver, state.origin)
+      return (state.sender, state.resumer, state.receiver, state.origin)
     }
     origin?.cancel()
-    sender?.cancel()
+    sender?.abandon()
+    resumer?.cancel()
     receiver?.end()
   }
 
@@ -143,17 +141,34 @@ final class MachineMover: MachineMigration {
   }
 }
 
+extension MigrationAccount {
+  /// Takes over what the sending engine counted in so many milliseconds.
+  mutating func take(_ live: LiveAccount, after milliseconds: Int) {
+    downtimeMilliseconds = live.downtime.map(\.wholeMilliseconds)
+    expectedDowntimeMilliseconds =
+      live.downtime == nil ? live.expectedDowntime.map(\.wholeMilliseconds) : nil
+    setupMilliseconds = live.setup.map(\.wholeMilliseconds)
+    throttlePercent = if case .rest(percent: let percent)? = live.throttle { percent } else { nil }
+    ram = RAM(live, after: milliseconds)
+  }
+}
+
 extension MigrationAccount.RAM {
-  /// What an engine counted in so many milliseconds.
-  init(_ progress: MigrationProgress, after milliseconds: Int) {
+  /// What the sending engine counted in so many milliseconds.
+  init(_ live: LiveAccount, after milliseconds: Int) {
     self.init()
+    let progress = live.progress
     transferredByteCount = progress.bytesSent
     remainingByteCount = progress.remainingRAMBytes
     totalByteCount = progress.totalRAMBytes
     zeroPageCount = progress.zeroPages
     normalPageCount = progress.normalPages
-    dirtySyncCount = 1
-    downtimeByteCount = progress.bytesSent
+    dirtySyncCount = live.syncCount
+    dirtyPagesPerSecond = UInt64(live.dirtyBytesPerSecond ?? 0) / 4096
+    postcopyRequestCount = progress.pageRequests
+    precopyByteCount = live.phaseBytes.precopy
+    downtimeByteCount = live.phaseBytes.downtime
+    postcopyByteCount = live.phaseBytes.postcopy
     let seconds = Double(max(1, milliseconds)) / 1000
     pagesPerSecond = UInt64(Double(progress.zeroPages + progress.normalPages) / seconds)
     megabitsPerSecond = Double(progress.bytesSent) * 8 / 1_000_000 / seconds

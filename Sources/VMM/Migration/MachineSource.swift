@@ -1,13 +1,13 @@
-// A stopped machine as what the sending engine takes its pages and its state from.
+// A machine as what the sending engines take its pages and its state from, while it runs and after.
 
 import GuestMemory
+import MigrationCore
 import MigrationEngine
+import Synchronization
 import Wire
 
-/// Gives a machine that stands still to the sending engine.
-///
-/// Memory is read while the engine runs, by several threads at once; nobody may change it then.
-final class MachineSource: SourceEndpoint {
+/// Gives a machine to the sending engine: round by round while it runs, as it is once it stands.
+final class MachineSource: LiveSourceEndpoint {
   /// The number under which `ram` travels; that of a checkpoint's source, so that a stream looks
   /// the same whoever sends it.
   static let ramSectionID: UInt32 = 2
@@ -15,29 +15,149 @@ final class MachineSource: SourceEndpoint {
   /// The unit of pages in the stream, in bytes.
   static let pageByteCount = 4096
 
+  /// What a source does to its machine.
+  struct Hooks: Sendable {
+    /// Lends the dirty log.
+    var log: DirtyLogLease
+    /// Stops the machine for good; what it was doing, as it is told to who loads it.
+    var freeze: @Sendable () throws -> RunState
+    /// Takes the state of its processors and devices, as of a machine that did that.
+    var save: @Sendable (RunState) throws -> DeviceState
+    /// Slows its processors down.
+    var throttle: @Sendable (Throttle?) -> Void
+  }
+
+  private struct Moving {
+    var log: (any DirtyLog)?
+    var round: MigrationRound?
+    var runState: RunState?
+    var deviceState: DeviceState?
+  }
+
   let configuration: StreamConfiguration
   let blocks: [RAMBlockDescription]
-  let deviceState: DeviceState
   private let memory: [RAMBlock]
+  private let ram: RAMList
+  private let hooks: Hooks
+  private let moving = Mutex(Moving())
 
   var targetPageSize: Int { Self.pageByteCount }
   var ramSectionID: UInt32 { Self.ramSectionID }
 
+  /// The machine's state; to be asked for once it was taken.
+  var deviceState: DeviceState {
+    moving.withLock { $0.deviceState } ?? DeviceState(bytes: [], description: nil)
+  }
+
+  /// What the machine was doing before it was paused for the move; nil while it was not.
+  var frozenFrom: RunState? { moving.withLock { $0.runState } }
+
   /// - Parameters:
   ///   - ram: the machine's memory.
-  ///   - deviceState: the state of everything else, taken after the machine had stopped.
-  init(_ ram: RAMList, _ deviceState: DeviceState) {
+  ///   - hooks: what is done to the machine.
+  init(_ ram: RAMList, _ hooks: Hooks) {
+    self.ram = ram
+    self.hooks = hooks
+    configuration = Self.configuration
     memory = ram.blocks.filter(\.isMigratable)
     blocks = memory.map { block in
       RAMBlockDescription(name: block.name, usedLength: UInt64(block.byteCount))
     }
-    self.deviceState = deviceState
-    configuration = Self.configuration
   }
 
   /// What a stream says of the machine before anything else.
   static let configuration = StreamConfiguration(
     machine: Machine.typeName, targetPageBits: UInt32(pageByteCount.trailingZeroBitCount))
+
+  // MARK: While it runs
+
+  func beginRounds() throws {
+    try moving.withLock { moving in
+      let log = try hooks.log.take(for: "a migration")
+      do {
+        try log.start()
+      } catch {
+        hooks.log.giveBack()
+        throw error
+      }
+      moving.log = log
+      moving.round = MigrationRound(firstOf: ram)
+    }
+  }
+
+  func sync() throws -> UInt64 {
+    try moving.withLock { moving in
+      try moving.log?.sync()
+      // Only what has to go again counts: pages that were left to send are no news.
+      let harvest = moving.round?.harvest() ?? Harvest()
+      return UInt64(harvest.addedCount * Self.pageByteCount)
+    }
+  }
+
+  var remainingByteCount: UInt64 {
+    moving.withLock { UInt64(($0.round?.remainingPageCount ?? 0) * Self.pageByteCount) }
+  }
+
+  var excludedByteCount: UInt64 { 0 }
+
+  func nextRun(limit: Int) throws -> RAMPageRun? {
+    try moving.withLock { moving in
+      let pages = max(1, limit / Self.pageByteCount)
+      guard let run = moving.round?.nextRun(limit: pages) else { return nil }
+      // What stands still writes nothing that would have to be noticed.
+      if moving.runState == nil { try moving.log?.willSend(run.ramRange) }
+      guard let index = memory.firstIndex(where: { $0 === run.block }) else { return nil }
+      let offset = UInt64(run.pages.lowerBound * Self.pageByteCount)
+      return RAMPageRun(
+        start: RAMPageAddress(blockIndex: index, offset: offset),
+        byteCount: UInt64(run.pages.count * Self.pageByteCount))
+    }
+  }
+
+  func lend(_ page: RAMPageAddress) -> LentPage {
+    let block = memory[page.blockIndex]
+    return unsafe block.withUnsafeMemory(
+      offset: Int(page.offset), byteCount: Self.pageByteCount
+    ) { bytes in
+      let content = UnsafeRawBufferPointer(bytes)
+      // SAFETY: the mapping lives as long as the block, which this object keeps.
+      return PageScan.isZero(unsafe content.bytes) ? .zero : unsafe .data(content)
+    }
+  }
+
+  func putBack(_ run: RAMPageRun) {
+    let range = memory[run.start.blockIndex].ramRange(
+      offset: Int(run.start.offset), byteCount: Int(run.byteCount))
+    moving.withLock { _ = $0.round?.putBack(range) }
+  }
+
+  func throttle(_ throttle: Throttle?) { hooks.throttle(throttle) }
+
+  func endRounds() {
+    moving.withLock { moving in
+      guard let log = moving.log else { return }
+      moving.log = nil
+      // What cannot be ended any more costs the guest a little speed, and nothing else.
+      try? log.stop()
+      hooks.log.giveBack()
+    }
+  }
+
+  // MARK: Once it stands
+
+  func pause() throws {
+    let before = try hooks.freeze()
+    moving.withLock { $0.runState = before }
+  }
+
+  func takeDeviceState() throws -> DeviceState {
+    try moving.withLock { moving in
+      if let state = moving.deviceState { return state }
+      let state = try hooks.save(moving.runState ?? .paused)
+      moving.deviceState = state
+      return state
+    }
+  }
 
   func read(
     _ page: RAMPageAddress, byteCount: Int, into buffer: UnsafeMutableRawBufferPointer

@@ -3,6 +3,7 @@
 import CLinux
 import Glibc
 import GuestMemory
+import MigrationCore
 import Synchronization
 import Transport
 
@@ -23,6 +24,8 @@ final class SyntheticAccelerator: Accelerator {
   private let group = VCPUGroup(count: 1)
   private let thread = Mutex<NamedThread?>(nil)
   private let identifier = Atomic<Int32>(0)
+  // It looks after each turn, and need not be got out of anything.
+  private let slowing = VCPUThrottle(kick: {})
 
   /// - Parameters:
   ///   - workload: what is done.
@@ -51,11 +54,21 @@ final class SyntheticAccelerator: Accelerator {
 
   func pause() { group.halt {} }
 
+  func throttle(_ throttle: Throttle?) {
+    switch throttle {
+    case .rest(let percent): slowing.set(percent: percent)
+    case .dirtyRate, nil: slowing.set(percent: 0)
+    }
+  }
+
+  let limitsDirtyRate = false
+
   func reset(to start: ProcessorStart) {
     SyntheticState.erase(in: memory)
   }
 
   func end() {
+    throttle(nil)
     pause()
     group.end()
     thread.withLock { $0 }?.join()
@@ -64,12 +77,14 @@ final class SyntheticAccelerator: Accelerator {
   private func main() {
     identifier.store(godwit_kvm_thread(), ordering: .relaxed)
     var isFirst = true
+    var restsTaken: UInt64 = 0
     while group.stand(isFirst: isFirst) {
       isFirst = false
       // What the memory holds may be another's since the last time.
       var work = SyntheticWorkload(workload, in: memory, tellFree: tellFree)
       while group.mayRun {
         if work.turn(at: Self.now, say: say) == .idle { group.rest(.milliseconds(1)) }
+        if let rest = slowing.restDue(&restsTaken) { group.rest(rest) }
       }
       work.store()
     }

@@ -2,6 +2,7 @@
 
 import DirtyTracking
 public import KVM
+public import MigrationCore
 import Synchronization
 import Transport
 
@@ -28,6 +29,8 @@ public final class KVMAccelerator: Accelerator {
   private let group: VCPUGroup
   private let threads = Mutex<[NamedThread]>([])
   private let runners = Mutex<[VCPURunner]>([])
+  private let slowing: VCPUThrottle
+  private let dirtyRate: DirtyRateLimit
 
   /// The kernel's numbers of the processors' threads, in order.
   public var threadIdentifiers: [Int32] {
@@ -60,8 +63,10 @@ public final class KVMAccelerator: Accelerator {
   /// - Parameters:
   ///   - host: the machine in the kernel.
   ///   - count: how many processors.
-  init(_ host: Host, processorCount count: Int) throws(KVMError) {
+  ///   - ringEntryCount: entries of each one's dirty ring; 0 where there is none.
+  init(_ host: Host, processorCount count: Int, ringEntryCount: Int) throws(KVMError) {
     machine = host.machine
+    dirtyRate = DirtyRateLimit(entryCount: ringEntryCount)
     group = VCPUGroup(count: count)
     let supported = try host.system.supportedCPUID()
     let indices = try host.system.modelSpecificRegisterIndices()
@@ -74,6 +79,7 @@ public final class KVMAccelerator: Accelerator {
       vcpus.append(vcpu)
     }
     self.vcpus = vcpus
+    slowing = VCPUThrottle { [vcpus] in for vcpu in vcpus { vcpu.kick() } }
     self.first = first
     firstChips = try ChipStates(host.machine)
   }
@@ -92,7 +98,8 @@ public final class KVMAccelerator: Accelerator {
     var started: [NamedThread] = []
     for vcpu in vcpus {
       let runner = VCPURunner(
-        vcpu, bus: bus, gate: gate, group: group, post: post, ringFull: ringFull)
+        vcpu, bus: bus, gate: gate, group: group, throttle: slowing, dirtyRate: dirtyRate,
+        post: post, ringFull: ringFull)
       started.append(try NamedThread(name: "vcpu\(vcpu.index)") { runner.main() })
       runners.withLock { $0.append(runner) }
     }
@@ -109,6 +116,20 @@ public final class KVMAccelerator: Accelerator {
     }
     group.run()
   }
+
+  /// Slows all processors down; nil lets them run at their own pace.
+  public func throttle(_ throttle: Throttle?) {
+    switch throttle {
+    case nil:
+      slowing.set(percent: 0)
+      dirtyRate.set(bytesPerSecond: nil)
+    case .rest(let percent): slowing.set(percent: percent)
+    case .dirtyRate(let bytesPerSecond): dirtyRate.set(bytesPerSecond: bytesPerSecond)
+    }
+  }
+
+  /// Whether each processor can be held to a rate of writing.
+  public var limitsDirtyRate: Bool { dirtyRate.isKept }
 
   /// Stops all processors and notes the clock.
   public func pause() {
@@ -129,6 +150,7 @@ public final class KVMAccelerator: Accelerator {
 
   /// Stops the processors for good and waits for their threads.
   public func end() {
+    throttle(nil)
     pause()
     group.end()
     for thread in threads.withLock({ $0 }) { thread.join() }

@@ -16,10 +16,13 @@ final class VCPURunner: Sendable {
   private let gate: RunGate
   /// Makes room in the dirty rings; called on this thread, between runs.
   private let ringFull: @Sendable () throws(KVMError) -> Void
+  private let throttle: VCPUThrottle
+  private let dirtyRate: DirtyRateLimit
+  private let ringEmptied = Mutex(ContinuousClock.now)
 
   init(
-    _ vcpu: KVMVCPU, bus: GuestBus, gate: RunGate, group: VCPUGroup,
-    post: @escaping @Sendable (GuestRequest) -> Void,
+    _ vcpu: KVMVCPU, bus: GuestBus, gate: RunGate, group: VCPUGroup, throttle: VCPUThrottle,
+    dirtyRate: DirtyRateLimit, post: @escaping @Sendable (GuestRequest) -> Void,
     ringFull: @escaping @Sendable () throws(KVMError) -> Void
   ) {
     self.vcpu = vcpu
@@ -28,6 +31,8 @@ final class VCPURunner: Sendable {
     self.group = group
     self.post = post
     self.ringFull = ringFull
+    self.throttle = throttle
+    self.dirtyRate = dirtyRate
   }
 
   /// The kernel's number of the thread; 0 before it has begun.
@@ -37,10 +42,13 @@ final class VCPURunner: Sendable {
   func main() {
     thread.store(godwit_kvm_thread(), ordering: .relaxed)
     var isFirst = true
+    var restsTaken: UInt64 = 0
     while group.stand(isFirst: isFirst) {
       isFirst = false
       do throws(KVMError) {
-        while group.mayRun, try answer(gate.run(vcpu)) {}
+        while group.mayRun, try answer(gate.run(vcpu)) {
+          if let rest = throttle.restDue(&restsTaken) { group.rest(rest) }
+        }
         try finishAccess()
       } catch {
         post(.internalError("\(error)"))
@@ -71,7 +79,7 @@ final class VCPURunner: Sendable {
     case .mmioRead(let address, let byteCount):
       vcpu.setMMIOValue(bus.memory.load(at: GuestAddress(address), byteCount: byteCount))
     case .interrupted, .interruptWindowOpen, .endOfInterrupt, .nmi, .busLock, .notify: break
-    case .dirtyRingFull: try ringFull()
+    case .dirtyRingFull: try emptyRing()
     case .halted:
       // Only without interrupt controllers in the kernel, and then nothing can wake it.
       group.waitForHalt()
@@ -83,6 +91,15 @@ final class VCPURunner: Sendable {
       return false
     }
     return true
+  }
+
+  /// Makes room in the ring, and rests where it filled faster than it may.
+  private func emptyRing() throws(KVMError) {
+    try ringFull()
+    let now = ContinuousClock.now
+    let rest = dirtyRate.rest(afterFillingIn: now - ringEmptied.withLock { $0 })
+    if rest > .zero { group.rest(rest) }
+    ringEmptied.withLock { $0 = .now }
   }
 
   /// Asks for something after which the guest must not go on by itself.

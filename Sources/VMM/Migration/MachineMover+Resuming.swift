@@ -1,0 +1,59 @@
+// The source of a postcopy whose link broke: the machine runs elsewhere, and what it lacks is here.
+
+import MigrationCore
+import MigrationEngine
+import QMP
+import Transport
+
+extension MachineMover {
+  /// Carries a postcopy on over a new link (`migrate` with `resume`).
+  func resumeSending(
+    to peer: MigrationPeer, _ settings: MigrationOptions
+  ) throws(MachineError) {
+    var source: MachineSource?
+    let begins = enter(
+      .postcopyRecoverSetup,
+      if: { state in
+        source = state.suspended
+        return state.account.status == .postcopyPaused && state.suspended != nil
+      },
+      { $0.account.failure = nil })
+    guard begins, let source else {
+      throw .refused("no postcopy of this machine was interrupted")
+    }
+    do throws(TransportError) {
+      _ = try NamedThread(name: "migration") { [self] in
+        resume(source, to: peer, settings)
+      }
+    } catch {
+      enter(.postcopyPaused) { $0.account.failure = "\(error)" }
+      throw .kernel(action: "cannot start a thread for the recovery", reason: "\(error)")
+    }
+  }
+
+  private func resume(
+    _ source: MachineSource, to peer: MigrationPeer, _ settings: MigrationOptions
+  ) {
+    do {
+      let channel = try MigrationChannel.open(peer, hasReturnPath: true)
+      var options = SourceOptions()
+      options.bandwidthLimit = settings.postcopyBytesPerSecond
+      options.statusObserver = { [weak self] status in self?.followSending(status) }
+      let engine = SourceEngine(
+        channel: channel, endpoint: source, plan: .recovery, options: options)
+      update { $0.resumer = engine }
+      _ = try engine.run()
+      finishAccount()
+      try life.apply(.sendingDone)
+      enter(.completed) { state in
+        state.suspended = nil
+        state.resumer = nil
+      }
+    } catch {
+      enter(.postcopyPaused) { state in
+        state.resumer = nil
+        state.account.failure = "\(error)"
+      }
+    }
+  }
+}

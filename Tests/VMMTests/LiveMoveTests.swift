@@ -1,0 +1,175 @@
+// A machine moves while it runs: in rounds, or ahead of its memory, whatever notices its writes.
+
+import DirtyTracking
+import Foundation
+import QMP
+import Testing
+import Transport
+
+@testable import VMM
+
+@Suite(.enabled(if: StateGuest.isPossible, "needs /dev/kvm"), .serialized)
+struct LiveMoveTests {
+  /// The logs that this host has.
+  static let logs = DirtyLogKind.allCases.filter { kind in
+    (try? MovingMachine(dirtyLog: kind)) != nil
+  }
+
+  @Test(.timeLimit(.minutes(2)), arguments: logs, [false, true])
+  func `a machine moves while it writes, and nothing it wrote is lost`(
+    log: DirtyLogKind, confirms: Bool
+  ) throws {
+    let source = try MovingMachine(dirtyLog: log, megabytesPerSecond: 20)
+    try source.requireHealth()
+    let target = try MovingMachine(isIncoming: true)
+    let capabilities: Set<String> = confirms ? ["return-path"] : []
+    try target.receive("unix:" + MovingMachine.path("sock"), capabilities)
+    try source.send(target.listeningAddress, capabilities)
+    let sent = try source.migrationEnd()
+    #expect(sent.failure == nil)
+    try #require(sent.status == .completed)
+    #expect(source.machine.runState == .postMigrate)
+    #expect(try #require(sent.ram).dirtySyncCount >= 2)
+    #expect(try target.migrationEnd().failure == nil)
+    #expect(try target.memory() == source.memory())
+    #expect(try target.instructionPointer() == source.instructionPointer())
+    try target.machine.cont()
+    try target.requireHealth()
+  }
+
+  @Test(.timeLimit(.minutes(2)), arguments: logs)
+  func `a machine goes ahead of its memory in the middle of the move`(log: DirtyLogKind) throws {
+    let source = try MovingMachine(dirtyLog: log, megabytesPerSecond: 20)
+    try source.requireHealth()
+    let target = try MovingMachine(isIncoming: true, runsOn: true)
+    let capabilities: Set<String> = ["return-path", "postcopy-ram"]
+    try target.receive("unix:" + MovingMachine.path("sock"), capabilities)
+    // Slow enough for something to be left.
+    try source.send(target.listeningAddress, capabilities) { options in
+      options.set("max-bandwidth", 4 << 20)
+    }
+    try source.wait("half of the first round") {
+      let ram = source.machine.migration.account.ram
+      return ram.map { $0.transferredByteCount > 1 << 20 } ?? false
+    }
+    try source.machine.migration.startPostcopy()
+    let sent = try source.migrationEnd()
+    #expect(sent.failure == nil)
+    try #require(sent.status == .completed)
+    #expect(source.machine.runState == .postMigrate)
+    #expect(source.events.all.contains(.status(.postcopyActive)))
+    #expect(try #require(sent.ram).precopyByteCount > 0)
+    #expect(try #require(sent.ram).postcopyByteCount > 0)
+    #expect(try target.migrationEnd().failure == nil)
+    try target.requireHealth()
+  }
+
+  @Test(.timeLimit(.minutes(2)))
+  func `a machine goes before any of its memory`() throws {
+    let source = try MovingMachine()
+    try source.requireHealth()
+    let target = try MovingMachine(isIncoming: true, runsOn: true)
+    let capabilities: Set<String> = ["return-path", "postcopy-ram"]
+    try target.receive("unix:" + MovingMachine.path("sock"), capabilities)
+    try source.send(target.listeningAddress, capabilities) { $0.set("max-bandwidth", 1) }
+    try source.machine.migration.startPostcopy()
+    try #require(try source.migrationEnd().status == .completed)
+    #expect(try target.migrationEnd().failure == nil)
+    try target.requireHealth()
+  }
+
+  @Test(.timeLimit(.minutes(2)))
+  func `a machine stands and waits for the word to switch over, or goes on where it was`() throws {
+    let source = try MovingMachine()
+    try source.requireHealth()
+    let capabilities: Set<String> = ["return-path", "pause-before-switchover"]
+    for goesThrough in [false, true] {
+      let target = try MovingMachine(isIncoming: true)
+      try target.receive("unix:" + MovingMachine.path("sock"), ["return-path"])
+      try source.send(target.listeningAddress, capabilities)
+      try source.wait("the halt before the switchover") {
+        source.machine.migration.account.status == .preSwitchover
+      }
+      #expect(!source.machine.runState.isRunning)
+      guard goesThrough else {
+        try source.machine.migration.cancel()
+        #expect(try source.migrationEnd().status == .cancelled)
+        #expect(source.machine.runState == .running)
+        try source.requireHealth()
+        continue
+      }
+      try source.machine.migration.proceed()
+      try #require(try source.migrationEnd().status == .completed)
+      #expect(try target.migrationEnd().failure == nil)
+      #expect(try target.memory() == source.memory())
+    }
+    #expect(throws: MachineError.self) { try source.machine.migration.proceed() }
+  }
+
+  @Test(.timeLimit(.minutes(2)))
+  func `a downtime of nothing waits for a guest that rests, and a byte a second can be raised`()
+    throws
+  {
+    let source = try MovingMachine()
+    try source.requireHealth()
+    let target = try MovingMachine(isIncoming: true)
+    try target.receive("unix:" + MovingMachine.path("sock"), ["return-path"])
+    try source.send(target.listeningAddress, ["return-path"]) { options in
+      options.set("max-bandwidth", 1)
+      options.set("downtime-limit", 0)
+    }
+    try source.wait("the first page") { source.machine.migration.account.status == .active }
+    Thread.sleep(forTimeInterval: 0.3)
+    let slow = source.machine.migration.account
+    #expect(slow.status == .active)
+    #expect(try #require(slow.ram).transferredByteCount < 1 << 16)
+    #expect(source.machine.runState == .running)
+    var options = MovingMachine.options(["return-path"])
+    options.set("max-bandwidth", 0)
+    options.set("downtime-limit", 300)
+    source.machine.migration.apply(options)
+    try #require(try source.migrationEnd().status == .completed)
+    #expect(try target.migrationEnd().failure == nil)
+    #expect(try target.memory() == source.memory())
+  }
+
+  @Test(.timeLimit(.minutes(2)))
+  func `a postcopy whose link breaks is carried on over another, from both ends`() throws {
+    let source = try MovingMachine()
+    try source.requireHealth()
+    let target = try MovingMachine(isIncoming: true, runsOn: true)
+    let capabilities: Set<String> = ["return-path", "postcopy-ram"]
+    try target.receive("unix:" + MovingMachine.path("sock"), capabilities)
+    func slow(_ options: inout MigrationOptions) {
+      options.set("max-bandwidth", 1)
+      options.set("max-postcopy-bandwidth", 2 << 20)
+    }
+    try source.send(target.listeningAddress, capabilities, slow)
+    try source.machine.migration.startPostcopy()
+    for round in 0..<3 {
+      try source.wait("pages that follow") {
+        source.machine.migration.account.status == .postcopyActive
+      }
+      try target.wait("a machine that runs") {
+        target.machine.migration.account.status == .postcopyActive
+      }
+      Thread.sleep(forTimeInterval: 0.1)
+      try (round % 2 == 0 ? source : target).machine.migration.pause()
+      for side in [source, target] {
+        try side.wait("both ends' pause") {
+          side.machine.migration.account.status == .postcopyPaused
+        }
+      }
+      #expect(source.machine.runState == .finishMigrate)
+      try target.machine.migration.recover(
+        from: .address(MigrationURI("unix:" + MovingMachine.path("sock"))))
+      try source.send(target.listeningAddress, capabilities, resumes: true) { options in
+        if round < 2 { slow(&options) }
+      }
+    }
+    try #require(try source.migrationEnd().status == .completed)
+    #expect(try target.migrationEnd().failure == nil)
+    #expect(source.machine.runState == .postMigrate)
+    try target.requireHealth()
+  }
+}
