@@ -17,21 +17,25 @@ public struct ModelMachine: Sendable {
   public let ramSectionID: UInt32
 
   /// The machine that belongs to `seed`: one to four blocks, some made of larger pages.
-  public init(seed: UInt64) {
+  ///
+  /// Its target pages have 1 KiB, so that more of them go through a simulation; only QEMU's own
+  /// parser knows from elsewhere whether a page size below 4 KiB follows the last block, so that a
+  /// decoder of ours needs 4 KiB.
+  public init(seed: UInt64, targetPageSize: Int = 1024) {
     var random = SeededRandom(seed: seed)
     self.seed = seed
-    targetPageSize = 1024
+    self.targetPageSize = targetPageSize
     ramSectionID = UInt32(random.below(1000))
     var blocks: [RAMBlockDescription] = []
     for index in 0..<(1 + random.below(4)) {
-      let pageSize = 1024 << [0, 0, 0, 1, 2][random.below(5)]
-      let most = index > 0 ? 6 : random.chance(10) ? 250 : 40
+      let pageSize = targetPageSize << [0, 0, 0, 1, 2][random.below(5)]
+      let most = index > 0 ? 6 : random.chance(10) ? 250 : targetPageSize > 1024 ? 24 : 40
       let pages = 1 + random.below(most)
       blocks.append(
         RAMBlockDescription(
           name: ["pc.ram", "vga.vram", "/rom@etc/acpi", "pc.bios"][index],
           usedLength: UInt64(pages * pageSize),
-          pageSize: pageSize == 1024 ? nil : UInt64(pageSize)))
+          pageSize: pageSize == targetPageSize ? nil : UInt64(pageSize)))
     }
     self.blocks = blocks
     deviceState = Self.devices(random.next())

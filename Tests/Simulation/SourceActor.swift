@@ -27,6 +27,8 @@ final class SourceActor {
   var onEnd: () throws -> Void = {}
 
   private let model: ModelMachine
+  /// What a target page holds; nil for zeros.
+  private let content: (RAMPageAddress) -> [UInt8]?
   private let clock: VirtualClock
   private let link: FaultyLink
   private let format: SourceFormat
@@ -42,9 +44,10 @@ final class SourceActor {
   init(
     model: ModelMachine, clock: VirtualClock, link: FaultyLink, beginning: PostcopySource.Beginning,
     demandOrder: DemandOrder, damaged: Set<RAMPageAddress>, sabotage: Sabotage?, window: Int,
-    seed: UInt64
+    seed: UInt64, content: ((RAMPageAddress) -> [UInt8]?)? = nil
   ) {
     self.model = model
+    self.content = content ?? model.content
     self.clock = clock
     self.link = link
     self.sabotage = sabotage
@@ -148,7 +151,7 @@ final class SourceActor {
         if sabotage == .splitsHostPages, offset > 0, random.chance(20) { continue }
         let target = RAMPageAddress(
           blockIndex: page.address.blockIndex, offset: page.address.offset + UInt64(offset))
-        if let content = model.content(target) {
+        if let content = content(target) {
           try encoder.appendPageHeader(target)
           encoder.buffer += content
         } else {

@@ -19,13 +19,16 @@ import Testing
 
   @Test func `every way to end is met`() throws {
     var endings: Set<String> = []
-    for seed in 0..<1000 as Range<UInt64> { endings.insert(try Scenario.run(seed: seed)) }
+    for seed in 0..<4000 as Range<UInt64> { endings.insert(try Scenario.run(seed: seed)) }
     for ending in [
       "save: kept", "save: kept, confirmed", "save: not kept: link lost",
       "save: not kept: no room",
       "restore, eager completed", "restore, eager dead", "restore, instant completed",
       "restore, instant completed, after recovery", "restore, instant failed before it ran",
       "restore, instant left waiting for damaged pages",
+      "move: completed", "move: goes on here", "move: cancelled", "move: completed by postcopy",
+      "move: completed by postcopy, after recovery", "move: goes on here, once looked at",
+      "move: runs there, the word lost", "move: completed, the confirmation lost",
     ] {
       #expect(endings.contains(ending), "\(ending)")
     }
@@ -35,6 +38,14 @@ import Testing
   func `a deliberate fault is noticed`(sabotage: Sabotage) {
     let isNoticed = (0..<400 as Range<UInt64>).contains { seed in
       (try? Scenario.run(seed: seed, sabotage: sabotage)) == nil
+    }
+    #expect(isNoticed)
+  }
+
+  @Test(arguments: LiveSabotage.allCases)
+  func `a deliberate fault of a running machine's source is noticed`(sabotage: LiveSabotage) {
+    let isNoticed = (0..<400 as Range<UInt64>).contains { seed in
+      (try? LiveScenario(seed: seed, sabotage: sabotage).run()) == nil
     }
     #expect(isNoticed)
   }
