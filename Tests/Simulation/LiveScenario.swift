@@ -181,7 +181,8 @@ public final class LiveScenario {
   }
 
   private func switchOver() throws {
-    let missing = sabotage == .forgetsDirtyPages
+    let missing =
+      sabotage == .forgetsDirtyPages
       ? model.blocks.indices.map {
         PageBitmap(pageCount: Int(model.blocks[$0].usedLength) / model.hostPageSize($0))
       } : source.missing(after: live.syncCount)
@@ -322,7 +323,7 @@ public final class LiveScenario {
   }
 }
 
-/// A deliberate fault of the source of a running machine, to prove that the simulation would notice.
+/// A deliberate fault of a running machine's source, to prove that the simulation would notice.
 public enum LiveSabotage: String, Sendable, CaseIterable {
   /// What was written is not always asked for.
   case forgetsWrites

@@ -47,7 +47,8 @@ final class WritingMachine {
       guard isRunning, writesLeft > 0 else { return }
       writesLeft -= 1
       // Some pages change all the time, as in every guest.
-      write(pages[random.chance(60) ? random.below(min(4, pages.count)) : random.below(pages.count)])
+      write(
+        pages[random.chance(60) ? random.below(min(4, pages.count)) : random.below(pages.count)])
       schedule()
     }
   }
