@@ -55,8 +55,7 @@ extension LiveRun {
     } catch {
       throw EndpointFailure(activity: "beginning to notice the machine's writes", cause: error)
     }
-    let remaining = endpoint.remainingByteCount
-    counters.remainingRAMBytes.store(remaining, ordering: .relaxed)
+    let remaining = noteRemaining()
     let now = session.elapsed
     machine.withLock { $0.tracked(remaining: remaining, at: now) }
     tellPass()
@@ -72,11 +71,19 @@ extension LiveRun {
     } catch {
       throw EndpointFailure(activity: "reading which pages the machine wrote", cause: error)
     }
-    let remaining = endpoint.remainingByteCount
-    counters.remainingRAMBytes.store(remaining, ordering: .relaxed)
+    let remaining = noteRemaining()
     let now = session.elapsed
     machine.withLock { $0.synced(dirtied, remaining: remaining, at: now) }
     tellPass()
+  }
+
+  /// Notes for others what is left of the round, and what need not go; the bytes that are left.
+  private func noteRemaining() -> UInt64 {
+    let remaining = endpoint.remainingByteCount
+    counters.remainingRAMBytes.store(remaining, ordering: .relaxed)
+    counters.excludedPages.store(
+      endpoint.excludedByteCount / UInt64(pageByteCount), ordering: .relaxed)
+    return remaining
   }
 
   private func tellPass() {
@@ -117,8 +124,7 @@ extension LiveRun {
       wire = 0
     }
     counters.bytesSent.add(UInt64(wire), ordering: .relaxed)
-    let remaining = endpoint.remainingByteCount
-    counters.remainingRAMBytes.store(remaining, ordering: .relaxed)
+    let remaining = noteRemaining()
     let now = session.elapsed
     machine.withLock { $0.sent(memory, in: now - start, remaining: remaining) }
     try rest(pace.delay(afterSending: wire, limit: limit), under: limit)

@@ -198,7 +198,10 @@ final class LiveRun: Sendable {
       // Nothing was sent.
       return missing.map { PageBitmap(complementOf: $0) }
     }
-    while let run = try endpoint.nextRun(limit: .max) {
+    // What did not have to travel has to be placed all the same, or the guest would wait for it.
+    var runs: [RAMPageRun] = []
+    while let run = try endpoint.nextRun(limit: .max) { runs.append(run) }
+    for run in runs + endpoint.excludedRuns() {
       let index = run.start.blockIndex
       let size = UInt64(Self.size(of: blocks[index]))
       // A host page that is there in part is placed whole, and counts as missing.

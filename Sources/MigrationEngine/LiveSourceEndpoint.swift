@@ -24,6 +24,9 @@ public protocol LiveSourceEndpoint: SourceEndpoint {
   /// Bytes of memory that do not go because nobody needs their content.
   var excludedByteCount: UInt64 { get }
 
+  /// The pages that do not go, for a destination that waits for every page: it is to get zeros.
+  func excludedRuns() -> [RAMPageRun]
+
   /// Takes the next pages to send out of the round, and sees to it that a later write to them is
   /// noticed; nil at the end of the round.
   ///

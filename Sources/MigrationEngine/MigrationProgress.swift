@@ -19,6 +19,8 @@ public struct MigrationProgress: Sendable, Equatable {
   public var normalPages: UInt64 = 0
   /// Target pages that travelled as a delta.
   public var deltaPages: UInt64 = 0
+  /// Target pages that do not travel because nobody needs their content (a source knows).
+  public var excludedPages: UInt64 = 0
   /// Pages that travelled as the hash of what the destination holds, each time they did.
   public var hashedPages: UInt64 = 0
   /// Pages of these that the destination did not hold after all.
@@ -50,6 +52,7 @@ final class ProgressCounters: Sendable {
   let zeroPages = Atomic<UInt64>(0)
   let normalPages = Atomic<UInt64>(0)
   let deltaPages = Atomic<UInt64>(0)
+  let excludedPages = Atomic<UInt64>(0)
   let hashedPages = Atomic<UInt64>(0)
   let missedPages = Atomic<UInt64>(0)
   let announcedPages = Atomic<UInt64>(0)
@@ -86,6 +89,7 @@ final class ProgressCounters: Sendable {
     progress.zeroPages = zeroPages.load(ordering: .relaxed)
     progress.normalPages = normalPages.load(ordering: .relaxed)
     progress.deltaPages = deltaPages.load(ordering: .relaxed)
+    progress.excludedPages = excludedPages.load(ordering: .relaxed)
     progress.hashedPages = hashedPages.load(ordering: .relaxed)
     progress.missedPages = missedPages.load(ordering: .relaxed)
     progress.announcedPages = announcedPages.load(ordering: .relaxed)

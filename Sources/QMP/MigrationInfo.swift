@@ -81,6 +81,8 @@ public struct MigrationRAMStatistics: Equatable, Sendable {
   public var totalByteCount: UInt64?
   /// Pages found to hold one value throughout.
   public var zeroPageCount: UInt64?
+  /// Pages that do not travel because nobody needs their content (Godwit's own machine).
+  public var excludedPageCount: UInt64?
   /// Pages sent as they are.
   public var normalPageCount: UInt64?
   /// Bytes of the pages sent as they are.
@@ -109,6 +111,7 @@ public struct MigrationRAMStatistics: Equatable, Sendable {
     remainingByteCount = value["remaining"]?.uint64
     totalByteCount = value["total"]?.uint64
     zeroPageCount = value["duplicate"]?.uint64
+    excludedPageCount = value["x-excluded-pages"]?.uint64
     normalPageCount = value["normal"]?.uint64
     normalByteCount = value["normal-bytes"]?.uint64
     dirtyPagesPerSecond = value["dirty-pages-rate"]?.uint64

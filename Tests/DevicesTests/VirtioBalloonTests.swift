@@ -127,7 +127,11 @@ struct VirtioBalloonTests {
     let setup = try Setup()
     let told = Mutex<[RAMRange]>([])
     #expect(setup.configuration(2) == VirtioBalloon.hintsDone)
-    #expect(setup.balloon.startHinting { ranges in told.withLock { $0 += ranges } })
+    let ends = Mutex(0)
+    #expect(
+      setup.balloon.startHinting(ended: { ends.withLock { $0 += 1 } }) { ranges in
+        told.withLock { $0 += ranges }
+      })
     let command = setup.configuration(2)
     #expect(command >= VirtioBalloon.firstHintCommand)
 
@@ -156,8 +160,11 @@ struct VirtioBalloonTests {
         RAMRange(pages: first.pages.upperBound - 1..<first.pages.upperBound),
         RAMRange(pages: second.pages.lowerBound..<second.pages.lowerBound + 1),
       ], "whole pages only")
+    #expect(ends.withLock { $0 } == 0)
     #expect(setup.machine.bytes(0x7_e000, 1) == [0x77], "a hint changes nothing")
     say(0)
+    say(0)
+    #expect(ends.withLock { $0 } == 1)
     hint(0x6_0000, 0x1000)
     #expect(told.withLock { $0.count } == 2)
     setup.balloon.stopHinting()
@@ -183,6 +190,7 @@ struct VirtioBalloonTests {
     setup.driver.write(0x10c, 0xaaaa_aaaa)
     report()
     #expect(setup.machine.bytes(0x6_0000, 1) == [1])
+    #expect(!setup.balloon.startHinting { _ in }, "nor are they hinted at")
     setup.balloon.quiesce()
   }
 
@@ -208,6 +216,12 @@ struct VirtioBalloonTests {
     try move(from: setup.balloon, to: target)
     let there = FakeDriver(target, setup.machine)
     there.adopt(setup.driver)
+    // Whether it was still naming pages or had been told to stop.
+    setup.balloon.stopHinting()
+    #expect(setup.configuration(2) == VirtioBalloon.hintsStopped)
+    setup.balloon.resume()
+    #expect(setup.configuration(2) == VirtioBalloon.hintsDone)
+    setup.balloon.quiesce()
     target.resume()
     #expect(target.actualByteCount == setup.balloon.actualByteCount)
     #expect(there.read(0x108) == VirtioBalloon.hintsDone)

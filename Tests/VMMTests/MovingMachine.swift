@@ -25,7 +25,7 @@ final class MovingMachine {
   init(
     isIncoming: Bool = false, byteCount: Int = byteCount, runsOn: Bool = false,
     accelerator: AcceleratorKind = .kvm, dirtyLog: DirtyLogKind? = nil, megabytesPerSecond: Int = 1,
-    workingMegabytes: Int = 4
+    workingMegabytes: Int = 4, freePercent: Int = 0, reusedMegabytesPerSecond: Int = 0
   ) throws {
     serial = Self.path("serial")
     var configuration = MachineConfiguration(memoryByteCount: UInt64(byteCount))
@@ -33,6 +33,10 @@ final class MovingMachine {
     workload.megabytesPerSecond = megabytesPerSecond
     workload.memoryMegabytes = workingMegabytes
     workload.reportMilliseconds = 100
+    workload.freePercent = freePercent
+    // All of it, several times while a test waits for a report or two.
+    if freePercent > 0 { workload.checkedMegabytesPerSecond = 2 * workingMegabytes }
+    workload.reusedMegabytesPerSecond = reusedMegabytesPerSecond
     configuration.boot = .demonstration(workload)
     configuration.serial = .file(path: serial)
     configuration.accelerator = accelerator
@@ -145,8 +149,10 @@ final class RecordedEvents: Sendable {
 
 extension MigrationOptions {
   /// Sets a parameter.
-  mutating func set(_ name: String, _ value: Int) {
+  mutating func set(_ name: String, _ value: Int) { set(name, JSONValue(value)) }
+
+  mutating func set(_ name: String, _ value: JSONValue) {
     guard let index = parameters.firstIndex(where: { $0.name == name }) else { return }
-    parameters[index].value = JSONValue(value)
+    parameters[index].value = value
   }
 }

@@ -23,16 +23,27 @@ extension VirtioBalloon {
 
   /// Asks the guest which pages it does not use.
   ///
-  /// - Parameter listener: told the whole pages of RAM that are free, on the balloon's thread.
-  /// - Returns: whether the guest's driver can say so.
+  /// - Parameters:
+  ///   - ended: called, on the balloon's thread, when the guest has named all there is for now.
+  ///   - listener: told the whole pages of RAM that are free, on the balloon's thread, before the
+  ///     guest gets its request back.
+  /// - Returns: whether the guest's driver can say so. One that fills its free pages with something
+  ///   is not asked: it would miss that in pages that come as zeros.
   @discardableResult
-  public func startHinting(_ listener: @escaping @Sendable ([RAMRange]) -> Void) -> Bool {
+  public func startHinting(
+    ended: @escaping @Sendable () -> Void = {},
+    _ listener: @escaping @Sendable ([RAMRange]) -> Void
+  ) -> Bool {
     let canHint = core.withState { state in
-      state.registers.isLive && state.registers.driverFeatures & Self.pageHints != 0
+      let isPoisoned =
+        state.registers.driverFeatures & Self.pagePoison != 0 && state.extra.poison != 0
+      return state.registers.isLive && !isPoisoned
+        && state.registers.driverFeatures & Self.pageHints != 0
     }
     guard canHint else { return false }
     let command = control.withLock { control in
       control.hintListener = listener
+      control.hintEnd = ended
       let last = control.lastHintCommand
       control.lastHintCommand = last == .max ? Self.firstHintCommand : last + 1
       return control.lastHintCommand
@@ -58,7 +69,10 @@ extension VirtioBalloon {
 
   private func endHinting(command: UInt32) {
     thread.pause()
-    control.withLock { $0.hintListener = nil }
+    control.withLock { control in
+      control.hintListener = nil
+      control.hintEnd = nil
+    }
     core.changeConfiguration { state in
       state.extra.hintCommand = command
       state.extra.acceptedHintCommand = nil
@@ -74,11 +88,15 @@ extension VirtioBalloon {
           let bytes = core.memory.gather(chain.readable.slice(skipping: 0, count: 4))
         else { return core.condemn(Self.hintQueue) }
         let command = bytes.littleEndian(UInt32.self, at: 0)
-        core.withState { state in
+        let hasEnded = core.withState { state in
           let isCurrent =
             command == state.extra.hintCommand && command >= Self.firstHintCommand
+          let hasEnded =
+            command == Self.hintsStopped && state.extra.acceptedHintCommand != nil
           state.extra.acceptedHintCommand = isCurrent ? command : nil
+          return hasEnded
         }
+        if hasEnded { control.withLock(\.hintEnd)?() }
       }
       // The driver might use a page again as soon as it has its request back.
       if core.withState({ $0.extra.acceptedHintCommand != nil }) { tell(chain.writable) }

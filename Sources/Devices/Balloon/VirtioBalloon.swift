@@ -36,6 +36,8 @@ public final class VirtioBalloon: VirtioDevice {
     var lastPoll = ContinuousClock.now
     var mayDiscard = true
     var hintListener: (@Sendable ([RAMRange]) -> Void)?
+    /// Told when the guest has no more to name in this round.
+    var hintEnd: (@Sendable () -> Void)?
     /// The last command that began a round of hints.
     var lastHintCommand = VirtioBalloon.firstHintCommand - 1
     var changeListener: (@Sendable (UInt64) -> Void)?
@@ -101,7 +103,7 @@ public final class VirtioBalloon: VirtioDevice {
   public func resume() {
     // Whoever wanted hints is not there any more after a move: the guest gets its pages back.
     let isAbandoned =
-      core.withState { $0.extra.hintCommand >= Self.firstHintCommand }
+      core.withState { $0.extra.hintCommand != Self.hintsDone }
       && control.withLock { $0.hintListener == nil }
     core.refreshLine()
     if isAbandoned { finishHinting() }

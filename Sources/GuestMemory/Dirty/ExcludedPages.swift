@@ -92,9 +92,18 @@ public final class ExcludedPages: Sendable {
   /// writes to them does so after this has returned.
   /// - Returns: whether it was taken: not where no move is under way.
   @discardableResult
-  public func hint(_ range: RAMRange) -> Bool {
-    guard let number = arm(range) else { return false }
-    return state.withLock { $0.leaveOut(range, ofMove: number) }
+  public func hint(_ range: RAMRange) -> Bool { hint([range]) }
+
+  /// Takes somebody's word about several runs of pages, in ascending order.
+  @discardableResult
+  public func hint(_ ranges: [RAMRange]) -> Bool {
+    guard let first = ranges.first, let last = ranges.last else { return true }
+    // One arming for all of them, and what lies between is only noticed sooner.
+    let all = RAMRange(pages: first.pages.lowerBound..<last.pages.upperBound)
+    guard let number = arm(all) else { return false }
+    return state.withLock { state in
+      ranges.allSatisfy { state.leaveOut($0, ofMove: number) }
+    }
   }
 
   /// Takes back whatever was said of pages: their content counts from now on, as it is.
@@ -120,6 +129,9 @@ public final class ExcludedPages: Sendable {
 
   /// How many pages are declared at present; some of them may have been written since.
   public var declaredPageCount: Int { state.withLock { $0.declared.pageCount } }
+
+  /// Whether a page is declared, by its number in the RAM list's address space.
+  public func isDeclared(_ page: Int) -> Bool { state.withLock { $0.declared.contains(page) } }
 
   // MARK: The move
 
@@ -176,8 +188,13 @@ public final class ExcludedPages: Sendable {
   }
 
   /// Ends the move; hints are forgotten, declarations stay.
-  public func endMove() {
-    state.withLock { $0.move = nil }
+  /// - Returns: what was left out of it at last.
+  @discardableResult
+  public func endMove() -> LeftOutPages {
+    state.withLock { state in
+      defer { state.move = nil }
+      return LeftOutPages(pages: state.move?.excluded ?? SparsePageSet())
+    }
   }
 
   private var isMoving: Bool { state.withLock { $0.move != nil } }
@@ -257,4 +274,12 @@ public final class ExcludedPages: Sendable {
 
   /// How many pages are left out of the move under way.
   public var leftOutPageCount: Int { state.withLock { $0.move?.excluded.pageCount ?? 0 } }
+}
+
+/// What was left out of a move that is over: its destination has zeros for it.
+public struct LeftOutPages: Sendable {
+  let pages: SparsePageSet
+
+  /// Whether a page is among them, by its number in the RAM list's address space.
+  public func contains(_ page: Int) -> Bool { pages.contains(page) }
 }

@@ -9,12 +9,14 @@ struct RoundRemainder {
   private(set) var leftOut: PageBits
   /// The pages that were sent as they are, so that the other side may have more than zeros.
   private var delivered: PageBits
+  private let excludes: Bool
 
   /// All of a block is left to send.
   /// - Parameter excludes: whether pages may be left out: only then is it kept what the other side
   ///   has.
   init(_ block: RAMBlock, excludes: Bool) {
     self.block = block
+    self.excludes = excludes
     left = PageBits(pageCount: block.pageCount, isFull: true)
     leftOut = PageBits(pageCount: excludes ? block.pageCount : 0, isFull: false)
     delivered = leftOut
@@ -35,7 +37,7 @@ struct RoundRemainder {
     var added = 0
     PageWords.forEach(of: pages) { word, mask in
       added += left.insert(word: word, mask)
-      leftOut.remove(word: word, mask)
+      if excludes { leftOut.remove(word: word, mask) }
     }
     return added
   }

@@ -26,7 +26,7 @@ enum BootFile {
     let size = Int(status.st_size)
     guard size > 0 else { throw failed("it is empty") }
     guard size <= limit else {
-      throw failed("it has \(size) bytes, more than the \(limit) that can be booted")
+      throw failed("it has \(size) bytes, more than the \(limit) that it may have")
     }
     var code: Int32 = 0
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: size) { buffer, count in

@@ -26,6 +26,7 @@ extension HumanMonitor {
         "remaining ram: \(ram.remainingByteCount >> 10) kbytes",
         "total ram: \(ram.totalByteCount >> 10) kbytes",
         "duplicate: \(ram.zeroPageCount) pages", "normal: \(ram.normalPageCount) pages",
+        "excluded: \(ram.excludedPageCount) pages",
         "dirty sync count: \(ram.dirtySyncCount)", "page size: 4 kbytes",
         "pages-per-second: \(ram.pagesPerSecond)",
       ]

@@ -27,6 +27,7 @@ extension MachineMonitor {
       .required("pages-per-second", .size), .required("precopy-bytes", .size),
       .required("downtime-bytes", .size), .required("postcopy-bytes", .size),
       .required("dirty-sync-missed-zero-copy", .size),
+      .required("x-excluded-pages", .size),
     ])
 }
 
@@ -72,6 +73,7 @@ extension MigrationAccount.RAM {
       "precopy-bytes": JSONValue(precopyByteCount),
       "downtime-bytes": JSONValue(downtimeByteCount),
       "postcopy-bytes": JSONValue(postcopyByteCount), "dirty-sync-missed-zero-copy": 0,
+      "x-excluded-pages": JSONValue(excludedPageCount),
     ]
   }
 }

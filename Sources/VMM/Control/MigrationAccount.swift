@@ -42,6 +42,8 @@ public struct MigrationAccount: Sendable, Equatable {
     public var zeroPageCount: UInt64 = 0
     /// Pages sent as they are.
     public var normalPageCount: UInt64 = 0
+    /// Pages that do not travel, because nobody needs their content.
+    public var excludedPageCount: UInt64 = 0
     /// Pages dirtied in a second.
     public var dirtyPagesPerSecond: UInt64 = 0
     /// Times that the dirty log was read.

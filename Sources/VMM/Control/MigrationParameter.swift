@@ -92,6 +92,7 @@ struct MigrationParameter: Sendable {
       "zero-page-detection",
       .enumeration(QMPEnumeration("ZeroPageDetection", ["none", "legacy", "multifd"])), "legacy",
       onlyStandard: "pages of zeros are found by the thread that sends"),
+    MigrationParameter("x-exclude-bitmap", text, ""),
     MigrationParameter(
       "direct-io", .boolean, false, onlyStandard: "files are written through the page cache"),
   ]

@@ -20,6 +20,8 @@ public enum MachineError: Error, Sendable, CustomStringConvertible {
   case runState(RunStateViolation)
   /// The configuration asks for two things that exclude each other.
   case configuration(String)
+  /// A file that says which pages need not travel cannot be read, or is for another machine.
+  case exclusion(path: String, reason: String)
   /// What a client asks for cannot be done now, or never with this machine.
   case refused(String)
 
@@ -39,6 +41,8 @@ public enum MachineError: Error, Sendable, CustomStringConvertible {
       "cannot boot in \(memory / (1 << 20)) MiB of memory: \(reason), which needs "
         + "\((needed + (1 << 20) - 1) / (1 << 20)) MiB; give the machine more memory"
     case .runState(let violation): violation.description
+    case .exclusion(let path, let reason):
+      "'\(path)' does not say which pages need not travel: \(reason)"
     }
   }
 

@@ -38,7 +38,7 @@ final class MachineDestination: DestinationEndpoint, PagerHost {
   /// - Parameters:
   ///   - ram: the memory of the machine that waits.
   ///   - state: its processors and devices.
-  ///   - allowDiscarding: says whether the balloon may give memory back to the host.
+  ///   - allowDiscarding: says whether the guest's memory may be given back to the host.
   ///   - start: lets it run where it does so before its memory is there.
   init(
     _ ram: RAMList, _ state: MachineState, allowDiscarding: @escaping @Sendable (Bool) -> Void,

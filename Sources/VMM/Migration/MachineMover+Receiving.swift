@@ -1,6 +1,7 @@
 // Receiving a machine: a listener or an open stream, then the engine, then it runs unless paused.
 
 import Devices
+import GuestMemory
 import MigrationCore
 import MigrationEngine
 import Pager
@@ -27,7 +28,10 @@ extension MachineMover {
     }
     let destination = MachineDestination(
       parts.ram, machineState,
-      allowDiscarding: { [balloon = parts.balloon] in balloon.allowDiscarding($0) }
+      allowDiscarding: { [balloon = parts.balloon, excluded = parts.excluded] isAllowed in
+        balloon.allowDiscarding(isAllowed)
+        excluded.allowEmptying(isAllowed)
+      }
     ) { [life] in
       try life.apply(.incomingDone(runs: life.startsAfterIncoming))
     }

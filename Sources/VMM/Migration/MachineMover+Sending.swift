@@ -1,6 +1,8 @@
 // Sending a machine: its memory in rounds while it runs, then itself; or itself first. It goes on
 // here where that failed, unless it may have begun to run there.
 
+import GuestMemory
+import JSON
 import MigrationCore
 import MigrationEngine
 import QMP
@@ -12,6 +14,9 @@ extension MachineMover {
     to peer: MigrationPeer, _ settings: MigrationOptions, resumes: Bool
   ) throws(MachineError) {
     if resumes { return try resumeSending(to: peer, settings) }
+    // A file that is for another machine is found out before anything goes.
+    let path = settings["x-exclude-bitmap"].string ?? ""
+    let operatorsPages = path.isEmpty ? [] : try ExclusionFile.read(path, for: parts.ram)
     let begins = enter(.setup, if: { $0.account.status.isTerminal }) { state in
       state.account = MigrationAccount(.setup)
       state.began = .now
@@ -21,7 +26,7 @@ extension MachineMover {
       state.settings = settings
     }
     guard begins else { throw .refused("a migration of this machine is under way") }
-    try start("migration") { [self] in sendLive(to: peer, settings) }
+    try start("migration") { [self] in sendLive(to: peer, settings, leavingOut: operatorsPages) }
   }
 
   func cancel() throws(MachineError) {
@@ -63,8 +68,10 @@ extension MachineMover {
   // MARK: The migration's own thread
 
   /// From the connection to the end.
-  private func sendLive(to peer: MigrationPeer, _ settings: MigrationOptions) {
-    let source = MachineSource(parts.ram, hooks)
+  private func sendLive(
+    to peer: MigrationPeer, _ settings: MigrationOptions, leavingOut operatorsPages: [RAMRange]
+  ) {
+    let source = MachineSource(parts.ram, hooks(leavingOut: operatorsPages))
     do {
       let channel = try MigrationChannel.open(
         peer, hasReturnPath: settings.usesReturnPath)
@@ -90,12 +97,15 @@ extension MachineMover {
   }
 
   /// What the machine lets its source do.
-  private var hooks: MachineSource.Hooks {
-    MachineSource.Hooks(
+  private func hooks(leavingOut operatorsPages: [RAMRange]) -> MachineSource.Hooks {
+    let hints = FreePageHints(parts.balloon, parts.excluded)
+    return MachineSource.Hooks(
       log: dirtyLog,
       freeze: { [self] in try freeze() },
       save: { [machineState] before in try machineState.save(as: before) },
-      throttle: { [accelerator] throttle in accelerator.throttle(throttle) })
+      throttle: { [accelerator] throttle in accelerator.throttle(throttle) },
+      excluded: parts.excluded, hints: life.runState.isRunning ? hints : nil,
+      operatorsPages: operatorsPages)
   }
 
   /// Stops the machine for the transfer.

@@ -163,6 +163,7 @@ extension MigrationAccount.RAM {
     totalByteCount = progress.totalRAMBytes
     zeroPageCount = progress.zeroPages
     normalPageCount = progress.normalPages
+    excludedPageCount = progress.excludedPages
     dirtySyncCount = live.syncCount
     dirtyPagesPerSecond = UInt64(live.dirtyBytesPerSecond ?? 0) / 4096
     postcopyRequestCount = progress.pageRequests

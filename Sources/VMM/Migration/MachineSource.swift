@@ -25,6 +25,12 @@ final class MachineSource: LiveSourceEndpoint {
     var save: @Sendable (RunState) throws -> DeviceState
     /// Slows its processors down.
     var throttle: @Sendable (Throttle?) -> Void
+    /// The pages that need not travel.
+    var excluded: ExcludedPages
+    /// Asks the guest for more of them, while it runs; nil where nobody asks.
+    var hints: FreePageHints?
+    /// What the operator says need not travel, in ascending order.
+    var operatorsPages: [RAMRange] = []
   }
 
   private struct Moving {
@@ -32,6 +38,8 @@ final class MachineSource: LiveSourceEndpoint {
     var round: MigrationRound?
     var runState: RunState?
     var deviceState: DeviceState?
+    /// What was left out, once nothing can be left out any more.
+    var leftOut: LeftOutPages?
   }
 
   let configuration: StreamConfiguration
@@ -81,8 +89,12 @@ final class MachineSource: LiveSourceEndpoint {
         throw error
       }
       moving.log = log
-      moving.round = MigrationRound(firstOf: ram)
+      moving.round = MigrationRound(firstOf: ram, excluding: hooks.excluded, following: log)
     }
+    hooks.excluded.hint(hooks.operatorsPages)
+    hooks.hints?.begin()
+    // What was said by now is known before the first page goes.
+    moving.withLock { _ = $0.round?.harvest() }
   }
 
   func sync() throws -> UInt64 {
@@ -98,7 +110,37 @@ final class MachineSource: LiveSourceEndpoint {
     moving.withLock { UInt64(($0.round?.remainingPageCount ?? 0) * Self.pageByteCount) }
   }
 
-  var excludedByteCount: UInt64 { 0 }
+  var excludedByteCount: UInt64 {
+    moving.withLock { UInt64(($0.round?.excludedPageCount ?? 0) * Self.pageByteCount) }
+  }
+
+  func excludedRuns() -> [RAMPageRun] {
+    moving.withLock { moving in (moving.round?.excludedRuns() ?? []).compactMap(pageRun) }
+  }
+
+  /// A run of a round as the engine names it.
+  private func pageRun(_ run: MigrationRound.Run) -> RAMPageRun? {
+    guard let index = memory.firstIndex(where: { $0 === run.block }) else { return nil }
+    let offset = UInt64(run.pages.lowerBound * Self.pageByteCount)
+    return RAMPageRun(
+      start: RAMPageAddress(blockIndex: index, offset: offset),
+      byteCount: UInt64(run.pages.count * Self.pageByteCount))
+  }
+
+  /// A page's number among all of the machine's RAM.
+  private func number(of page: RAMPageAddress) -> Int {
+    memory[page.blockIndex].ramRange.pages.lowerBound + Int(page.offset) / Self.pageByteCount
+  }
+
+  /// Whether a page that is sent after the rounds goes as zeros, whatever is in it.
+  private func isLeftOut(_ page: RAMPageAddress) -> Bool {
+    let number = number(of: page)
+    return moving.withLock { $0.leftOut }?.contains(number) ?? hooks.excluded.isLeftOut(number)
+  }
+
+  func isKnownZero(_ page: RAMPageAddress, byteCount: Int) -> Bool {
+    byteCount == Self.pageByteCount && isLeftOut(page)
+  }
 
   func nextRun(limit: Int) throws -> RAMPageRun? {
     try moving.withLock { moving in
@@ -106,15 +148,12 @@ final class MachineSource: LiveSourceEndpoint {
       guard let run = moving.round?.nextRun(limit: pages) else { return nil }
       // What stands still writes nothing that would have to be noticed.
       if moving.runState == nil { try moving.log?.willSend(run.ramRange) }
-      guard let index = memory.firstIndex(where: { $0 === run.block }) else { return nil }
-      let offset = UInt64(run.pages.lowerBound * Self.pageByteCount)
-      return RAMPageRun(
-        start: RAMPageAddress(blockIndex: index, offset: offset),
-        byteCount: UInt64(run.pages.count * Self.pageByteCount))
+      return pageRun(run)
     }
   }
 
   func lend(_ page: RAMPageAddress) -> LentPage {
+    if hooks.excluded.isLeftOut(number(of: page)) { return .zero }
     let block = memory[page.blockIndex]
     return unsafe block.withUnsafeMemory(
       offset: Int(page.offset), byteCount: Self.pageByteCount
@@ -137,6 +176,9 @@ final class MachineSource: LiveSourceEndpoint {
     moving.withLock { moving in
       guard let log = moving.log else { return }
       moving.log = nil
+      // A postcopy that is carried on later still sends them as zeros.
+      moving.leftOut = hooks.excluded.endMove()
+      hooks.hints?.end()
       // What cannot be ended any more costs the guest a little speed, and nothing else.
       try? log.stop()
       hooks.log.giveBack()
@@ -146,6 +188,7 @@ final class MachineSource: LiveSourceEndpoint {
   // MARK: Once it stands
 
   func pause() throws {
+    hooks.hints?.stop()
     let before = try hooks.freeze()
     moving.withLock { $0.runState = before }
   }
@@ -162,6 +205,7 @@ final class MachineSource: LiveSourceEndpoint {
   func read(
     _ page: RAMPageAddress, byteCount: Int, into buffer: UnsafeMutableRawBufferPointer
   ) throws -> PageContent {
+    if isLeftOut(page) { return .zero }
     let block = memory[page.blockIndex]
     let offset = Int(page.offset)
     if try block.isZero(offset: offset, byteCount: byteCount) { return .zero }
