@@ -64,7 +64,19 @@ enum MoveSettings {
     parameters: [ParameterRequirement], welcome: [CapabilityRequirement] = [],
     _ body: () async throws -> Value
   ) async throws -> Value {
-    let settings = try await MigrationSettings.read(from: client)
+    try await whileApplied(
+      try await MigrationSettings.read(from: client), in: client, note: note,
+      capabilities: capabilities, parameters: parameters, welcome: welcome, body)
+  }
+
+  /// The same with settings that were read already.
+  static func whileApplied<Value: Sendable>(
+    _ settings: MigrationSettings, in client: QMPClient,
+    note: @escaping @Sendable (String) -> Void,
+    capabilities: ([String: Bool]) -> [CapabilityRequirement],
+    parameters: [ParameterRequirement], welcome: [CapabilityRequirement] = [],
+    _ body: () async throws -> Value
+  ) async throws -> Value {
     let outcome: Result<Value, any Error>
     do {
       try await settings.apply(capabilities(settings.capabilities), parameters)

@@ -74,6 +74,15 @@ public actor MigrationSettings {
   /// The names of what is changed at present, in the order of the changes.
   public var changed: [String] { changes.map(\.name) }
 
+  /// The settings that are changed at present, as they were: what would put them back.
+  public var originals: (capabilities: [String: Bool], parameters: [JSONMember]) {
+    let names = changed
+    return (
+      capabilities.filter { names.contains($0.key) },
+      parameters.filter { names.contains($0.name) }
+    )
+  }
+
   /// Brings the settings to what a move needs, changing only what differs.
   ///
   /// Capabilities are set in one command, since they depend on and exclude each other. Where QEMU

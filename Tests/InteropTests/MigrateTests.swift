@@ -209,10 +209,16 @@ extension Interop {
     @Test(.timeLimit(.minutes(2)), arguments: Direction.all())
     func `a postcopy whose link breaks is carried on by --recover`(direction: Direction) throws {
       let guest = try MovingGuest(from: direction.source, to: direction.destination)
+      let before = (
+        try MovingGuest.settings(guest.source), try MovingGuest.settings(guest.destination)
+      )
       let last = guest.source.reports.last
       let running = try guest.start(
         ["--postcopy=now", "--bandwidth", "20M"], until: ["postcopy-active"])
-      usleep(300_000)
+      // A source of 7.2 says so before it has handed the machine over.
+      try guest.source.wait(for: "the machine to run at the destination") {
+        try guest.destination.status == "running"
+      }
       try guest.source.qmp.execute("migrate-pause")
       #expect(try running.wait(seconds: 30) == 1)
       let said = try #require(running.events.last?["message"]?.string)
@@ -221,6 +227,10 @@ extension Interop {
       #expect(result["status"] == "completed")
       #expect(result["mode"] == "postcopy")
       try guest.requireArrival(after: last)
+      let after = (
+        try MovingGuest.settings(guest.source), try MovingGuest.settings(guest.destination)
+      )
+      #expect(before == after, "settings were not put back")
       #expect(try guest.godwit.refuse(guest.words(["--recover"])).contains("nothing to recover"))
     }
 

@@ -24,6 +24,7 @@ extension Operations {
     trace.follow(source, as: .source)
     trace.follow(destination, as: .destination)
     let info = try await running.carryOn()
+    await BrokenMove.putBack(source: source, destination: destination, observer)
     return running.result(info, seconds: (ContinuousClock.now - start).inSeconds, isRecovery: true)
   }
 
@@ -97,7 +98,7 @@ extension RunningMigrate {
       try await source.migrate(to: DescriptorHandover.uri, resumes: true)
       return try await watch(switchesOver: false)
     } catch {
-      throw await explain(error)
+      throw await explain(error).error
     }
   }
 }

@@ -1,5 +1,6 @@
 // After a move that failed or was cancelled: one machine runs, and the person is told which.
 
+import Foundation
 import JSON
 import QMP
 
@@ -9,7 +10,8 @@ extension RunningMigrate {
   private static let rest = Duration.seconds(10)
 
   /// Brings both ends to rest, sees that exactly one machine runs, and says where it is.
-  func explain(_ error: any Error) async -> MoveError {
+  /// - Returns: the failure in sentences, and whether a recovery can carry the move on.
+  func explain(_ error: any Error) async -> (error: MoveError, isRecoverable: Bool) {
     let wasCancelled = error is CancellationError
     await endMigration()
     let ends = await atRest()
@@ -30,18 +32,31 @@ extension RunningMigrate {
       sentences.append(
         "The machine stands still at \(request.source) and could not be resumed: \(error)")
     }
-    if aftermath.isRecoverable { keepMonitor() }
-    return MoveError(wasCancelled ? .cancelled : .failed, sentences.joined(separator: " "))
+    if aftermath.isRecoverable { await keepMonitor() }
+    return (
+      MoveError(wasCancelled ? .cancelled : .failed, sentences.joined(separator: " ")),
+      aftermath.isRecoverable
+    )
   }
 
   /// Leaves a process behind that holds the destination's monitor: a machine that waits for a page
   /// may greet no new client (``MonitorKeeper``).
-  private func keepMonitor() {
+  ///
+  /// It returns once that process can be asked for the monitor, as a recovery may follow at once.
+  /// Without a keeper a recovery tries the monitor itself, which mostly works.
+  private func keepMonitor() async {
     guard let command = request.keeperCommand,
-      let process = destination.peerProcess.flatMap(ProcessIdentity.init(of:)),
-      // Without a keeper a recovery tries the monitor itself, which mostly works.
-      (try? MonitorKeeper(command: command, client: destination, for: process)) != nil
+      let process = destination.peerProcess.flatMap(ProcessIdentity.init(of:))
     else { return }
+    let path = MonitorKeeper.socketPath(for: process)
+    try? FileManager.default.removeItem(atPath: path)
+    guard let keeper = try? MonitorKeeper(command: command, client: destination, for: process)
+    else { return }
+    let limit = ContinuousClock.now + Self.rest
+    while !FileManager.default.fileExists(atPath: path) {
+      guard ContinuousClock.now < limit else { return keeper.dismiss() }
+      try? await Task.sleep(for: .milliseconds(5))
+    }
     destination.leaveOpen()
   }
 

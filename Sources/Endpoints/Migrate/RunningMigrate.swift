@@ -36,29 +36,35 @@ struct RunningMigrate: Sendable {
     let start = ContinuousClock.now
     trace.follow(source, as: .source)
     trace.follow(destination, as: .destination)
+    let here = try await MigrationSettings.read(from: source)
+    let there = try await MigrationSettings.read(from: destination)
     let info = try await MoveSettings.whileApplied(
-      to: destination, note: observer.note, capabilities: { _ in plan.destinationCapabilities },
+      there, in: destination, note: observer.note,
+      capabilities: { _ in plan.destinationCapabilities },
       parameters: plan.destinationParameters, welcome: MigrateSettings.welcome
     ) {
       try await MoveSettings.whileApplied(
-        to: source, note: observer.note, capabilities: { _ in plan.sourceCapabilities },
+        here, in: source, note: observer.note, capabilities: { _ in plan.sourceCapabilities },
         parameters: plan.sourceParameters, welcome: MigrateSettings.welcome
       ) {
-        try await moveOrExplain()
+        do {
+          return try await move()
+        } catch {
+          let failure = await explain(error)
+          // They stay changed until a recovery has ended the move, and that must know them.
+          if failure.isRecoverable { await BrokenMove(here, there).remember(source, observer) }
+          throw failure.error
+        }
       }
     }
     return result(info, seconds: (ContinuousClock.now - start).inSeconds)
   }
 
-  private func moveOrExplain() async throws -> MigrationInfo {
-    do {
-      try await begin()
-      let info = try await watch(switchesOver: plan.postcopy == .firstPass)
-      try await arrive()
-      return info
-    } catch {
-      throw await explain(error)
-    }
+  private func move() async throws -> MigrationInfo {
+    try await begin()
+    let info = try await watch(switchesOver: plan.postcopy == .firstPass)
+    try await arrive()
+    return info
   }
 
   private func begin() async throws {
