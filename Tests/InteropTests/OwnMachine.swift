@@ -16,14 +16,21 @@ final class OwnMachine {
   private let running: RunningGodwit
 
   /// Starts one, running or waiting for a machine.
-  init(_ godwit: Godwit, isIncoming: Bool = false, megabytes: Int = 64) throws {
+  ///
+  /// - Parameters:
+  ///   - accelerator: what runs it, `kvm` or `synthetic`.
+  ///   - rate: how much its guest writes, in MiB a second.
+  init(
+    _ godwit: Godwit, isIncoming: Bool = false, megabytes: Int = 64,
+    accelerator: String = "kvm", rate: Int = 4
+  ) throws {
     let base = NSTemporaryDirectory() + "gwown-\(UUID().uuidString.prefix(8))"
     qmpPath = base + ".qmp"
     serial = base + ".serial"
     running = try godwit.start(
       [
         "vm", "run", "--demo-guest", "--memory", "\(megabytes)M", "--qmp", qmpPath, "--serial",
-        "file:" + serial, "--demo-rate", "4",
+        "file:" + serial, "--demo-rate", "\(rate)", "--accel", accelerator,
       ] + (isIncoming ? ["--incoming", "defer"] : []))
     qmp = try LabQMP(path: qmpPath, seconds: 60)
   }
@@ -34,6 +41,9 @@ final class OwnMachine {
   }
 
   var isRunning: Bool { running.isRunning }
+
+  /// SIGKILL: no chance to say anything.
+  func kill() { running.kill() }
 
   /// What the guest has said so far.
   var reports: [DemoGuestReport] {

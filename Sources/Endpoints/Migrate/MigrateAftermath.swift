@@ -81,8 +81,8 @@ struct MigrateAftermath: Sendable, Equatable {
       return MigrateAftermath(
         .nothing,
         "The endpoint at \(to), where the machine ran already, has lost it. The one at \(from) "
-          + "still holds it as it was at the switchover, and its QEMU will not run it: nothing "
-          + "runs now.")
+          + "still holds it as it was at the switchover, but does not let it run: nothing runs "
+          + "now.")
     }
     return MigrateAftermath(
       .nothing,

@@ -19,6 +19,8 @@ struct MigrateMeter {
   private static let patience = 2.0
   /// How long it is then before they are told again.
   private static let silence = 30.0
+  /// What is too slow to matter to a person who set a limit, in bytes a second.
+  private static let finestRate = 65536.0
   /// How far back the rates reach, in seconds.
   private static let window = 0.5
 
@@ -123,6 +125,7 @@ struct MigrateMeter {
   /// A sentence, once, where the source goes faster than it was told.
   private mutating func excessNote(_ rate: Double, at seconds: Double) -> String? {
     guard let limit = limitBytesPerSecond, !hasToldOfExcess, rate > 1.5 * Double(limit),
+      rate > Self.finestRate,
       let first = recent.first, seconds - first.seconds >= Self.window, seconds >= Self.patience
     else { return nil }
     hasToldOfExcess = true

@@ -96,7 +96,9 @@ extension RunningMigrate {
   func carryOn() async throws -> MigrationInfo {
     do {
       try await source.migrate(to: DescriptorHandover.uri, resumes: true)
-      return try await watch(switchesOver: false)
+      let info = try await watch(switchesOver: false)
+      try await waitForDestination()
+      return info
     } catch {
       throw await explain(error).error
     }

@@ -112,6 +112,6 @@ extension RunningMigrate {
       let info = try? await destination.execute("query-migrate", timeout: Self.patience),
       let words = MigrationInfo(info).errorDescription
     else { return "\(error)" }
-    return "The destination could not take the machine: \(words)."
+    return "The destination could not take the machine: \(MigrateFailure.withoutStop(words))."
   }
 }

@@ -137,18 +137,25 @@ struct RunningMigrate: Sendable {
 
   /// Waits until the destination, too, is done, and sees the machine run if it ran before.
   private func arrive() async throws {
+    try await waitForDestination()
+    guard plan.runsOnArrival else { return }
+    // Stopped for its copy, or told by -S not to run: it ran before, so it runs now.
+    if try await !destination.runState().isRunning { try await destination.resume() }
+    // The event may be a moment behind the state.
+    let end = ContinuousClock.now + .seconds(5)
+    while !trace.hasResumed, ContinuousClock.now < end {
+      try await Task.sleep(for: .milliseconds(1))
+    }
+  }
+
+  /// Waits until the destination says that it has everything.
+  func waitForDestination() async throws {
     let end = ContinuousClock.now + .seconds(30)
     while true {
       let info = try await destination.migration()
-      let state = try await destination.runState()
       switch info.status {
-      case .completed where state.isRunning || !plan.runsOnArrival: break
-      case .completed:
-        // Stopped for its copy, or told by -S not to run: it ran before, so it runs now.
-        try await destination.resume()
-        continue
-      case .failed:
-        throw MigrateFailure(status: .failed, info: info)
+      case .completed: return
+      case .failed: throw MigrateFailure(status: .failed, info: info)
       default:
         guard ContinuousClock.now < end else {
           throw MoveError(
@@ -157,13 +164,7 @@ struct RunningMigrate: Sendable {
               + "'\(info.status.word)' after half a minute.")
         }
         try await Task.sleep(for: .milliseconds(2))
-        continue
       }
-      // The event may be a moment behind the state.
-      while plan.runsOnArrival, !trace.hasResumed, ContinuousClock.now < end {
-        try await Task.sleep(for: .milliseconds(1))
-      }
-      return
     }
   }
 
@@ -202,10 +203,15 @@ struct MigrateFailure: Error, CustomStringConvertible {
   var info: MigrationInfo
 
   var description: String {
-    let words = info.errorDescription.map { ": \($0)" } ?? ""
+    let words = info.errorDescription.map { ": \(Self.withoutStop($0))" } ?? ""
     switch status {
     case .postcopyPaused: return "The link between the two endpoints broke\(words)."
     default: return "The move failed\(words.isEmpty ? "; the source does not say why" : words)."
     }
+  }
+
+  /// Words that go on with a full stop of ours.
+  static func withoutStop(_ words: String) -> String {
+    words.hasSuffix(".") ? String(words.dropLast()) : words
   }
 }

@@ -42,7 +42,7 @@ struct Chart {
 
   /// The chart as an HTML figure.
   var figure: String {
-    let legend = series.map {
+    let legend = series.filter { !$0.points.isEmpty }.map {
       "<span class=\"key\"><i class=\"c\($0.colour)\"></i>\(escaped($0.name))</span>"
     }.joined()
     return """
@@ -89,9 +89,11 @@ struct Chart {
     let from = x(standstill.lowerBound)
     // A moment too short for a pixel is still to be seen.
     let width = max(x(standstill.upperBound) - from, 2)
+    // Beside the plot's edges it would run into the axis or out of the picture.
+    let isLeft = from < Self.plot.left + 40
+    let anchor = isLeft ? "start" : from > Self.plot.right - 40 ? "end" : "middle"
     return rectangle(from, Self.plot.top, width, Self.plot.bottom - Self.plot.top, "still")
-      + "<text class=\"stilltext\" x=\"\(number(from))\" y=\"\(number(Self.plot.top - 5))\" "
-      + "text-anchor=\"\(from > Self.width * 0.8 ? "end" : "middle")\">switchover</text>"
+      + label("switchover", from, Self.plot.top - 6, anchor: anchor)
   }
 
   private func grid(_ scale: ChartScale) -> [String] {

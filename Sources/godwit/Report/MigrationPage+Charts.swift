@@ -6,7 +6,7 @@ extension MigrationPage {
   /// Those for which there are figures.
   var charts: [Chart] {
     guard course.samples.count > 1 else { return [] }
-    return [remaining, rates, kinds, downtime, throttle].compactMap(\.self)
+    return [remaining, rates, kinds, requests, downtime, throttle].compactMap(\.self)
   }
 
   /// The samples from the first that has an account of memory.
@@ -57,22 +57,26 @@ extension MigrationPage {
   }
 
   private var kinds: Chart {
-    var series: [Chart.Series] = [
+    let series: [Chart.Series] = [
       .init(
         name: "zero and whole", colour: 3, form: .area,
         points: points { Double($0.zeroPages + $0.normalPages) }),
       .init(
         name: "whole", colour: 1, form: .area, points: points { Double($0.normalPages) }),
     ]
-    if samples.last?.pageRequests ?? 0 > 0 {
-      series.append(
-        .init(
-          name: "asked for by the destination", colour: 2, form: .line,
-          points: points { Double($0.pageRequests) }))
-    }
     return chart(
       "Pages sent, by kind", "Added up; a page that was sent twice counts twice.", series,
       isBinary: false, text: Self.count)
+  }
+
+  private var requests: Chart? {
+    guard samples.last?.pageRequests ?? 0 > 0 else { return nil }
+    return chart(
+      "Pages asked for by the destination", "Added up; for each, the machine waited there.",
+      [
+        .init(
+          name: "asked for", colour: 2, form: .area, points: points { Double($0.pageRequests) })
+      ], isBinary: false, text: Self.count)
   }
 
   private static func count(_ value: Double) -> String {

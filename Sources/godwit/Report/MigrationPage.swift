@@ -69,7 +69,7 @@ struct MigrationPage {
       ("by way of", result.mode.rawValue),
     ]
     if result.mode == .postcopy {
-      tiles.append(("pages asked for", Units.count(result.pageRequests)))
+      tiles.append(("asked for", Units.count(result.pageRequests)))
     }
     let cells = tiles.map { "<div><b>\(escaped($0.1))</b><span>\($0.0)</span></div>" }
     return "<section class=\"tiles\">\(cells.joined())</section>"

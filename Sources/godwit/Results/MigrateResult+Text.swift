@@ -15,7 +15,8 @@ extension MigrateResult {
     if mode == .postcopy { pages.append("\(Units.count(pageRequests)) asked for") }
     return [
       "\(runs) at the destination after \(Units.seconds(seconds))\(stop).",
-      "\(sent) in \(Units.count(rounds, "round")); pages: \(pages.joined(separator: ", ")).",
+      "\(sent)\(rounds > 0 ? " in \(Units.count(rounds, "round"))" : ""); "
+        + "pages: \(pages.joined(separator: ", ")).",
     ]
   }
 
