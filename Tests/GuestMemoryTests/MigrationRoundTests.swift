@@ -35,6 +35,29 @@ struct MigrationRoundTests {
     #expect(round.nextRun(limit: 9) == nil)
   }
 
+  @Test func `pages that keep changing go at the end of a round`() throws {
+    let ram = RAMList()
+    let block = try ram.add(name: "pc.ram", byteCount: 100 * 4096)
+    let other = try ram.add(name: "vga.vram", byteCount: 10 * 4096)
+    ram.dirty.setEnabled(.migration, true)
+    func write(_ page: Int, _ block: RAMBlock) {
+      ram.dirty.mark(block.ramRange(offset: page * 4096, byteCount: 1))
+    }
+    var round = MigrationRound(firstOf: ram, excluding: ExcludedPages(of: ram))
+    while round.nextRun(limit: 64) != nil {}
+    for page in [3, 4, 50] { write(page, block) }
+    #expect(round.harvest() == Harvest(pageCount: 3, addedCount: 3))
+    while round.nextRun(limit: 64) != nil {}
+    for page in [3, 50, 60] { write(page, block) }
+    write(1, other)
+    #expect(round.harvest() == Harvest(pageCount: 4, addedCount: 4))
+    #expect(round.remainingPageCount == 4)
+    // 3 and 50 were written in both rounds.
+    #expect(
+      pages(&round, limit: 64) == ["pc.ram": [60..<61, 3..<4, 50..<51], "vga.vram": [1..<2]])
+    #expect(round.remainingPageCount == 0)
+  }
+
   @Test(arguments: 0..<60)
   func `rounds send what a set of pages holds`(seed: Int) throws {
     var generator = SeededGenerator(seed: seed)

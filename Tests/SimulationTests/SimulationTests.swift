@@ -19,7 +19,7 @@ import Testing
 
   @Test func `every way to end is met`() throws {
     var endings: Set<String> = []
-    for seed in 0..<4000 as Range<UInt64> { endings.insert(try Scenario.run(seed: seed)) }
+    for seed in 0..<2000 as Range<UInt64> { endings.insert(try Scenario.run(seed: seed)) }
     for ending in [
       "save: kept", "save: kept, confirmed", "save: not kept: link lost",
       "save: not kept: no room",
@@ -44,7 +44,7 @@ import Testing
 
   @Test(arguments: LiveSabotage.allCases)
   func `a deliberate fault of a running machine's source is noticed`(sabotage: LiveSabotage) {
-    let isNoticed = (0..<400 as Range<UInt64>).contains { seed in
+    let isNoticed = (0..<500 as Range<UInt64>).contains { seed in
       (try? LiveScenario(seed: seed, sabotage: sabotage).run()) == nil
     }
     #expect(isNoticed)

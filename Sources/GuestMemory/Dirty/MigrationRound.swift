@@ -3,7 +3,9 @@
 /// What is left to send of a machine's RAM: a bitmap a block, filled from the migration client's.
 ///
 /// The first round is everything but what is excluded; each later one is what was written
-/// meanwhile, and what was excluded after it had been sent. Belongs to one thread. The blocks are
+/// meanwhile, and what was excluded after it had been sent. Pages that were written in two rounds
+/// running go at the end of the round: with `excluding`, which keeps account of what is written.
+/// Belongs to one thread. The blocks are
 /// those that the list had at the beginning.
 public struct MigrationRound {
   /// What is to be sent of a run of pages.
@@ -33,7 +35,7 @@ public struct MigrationRound {
   /// How many pages are left, in all blocks together.
   ///
   /// Some of them may come to be excluded before they are sent.
-  public var remainingPageCount: Int { remainders.reduce(0) { $0 + $1.left.pageCount } }
+  public var remainingPageCount: Int { remainders.reduce(0) { $0 + $1.pageCount } }
 
   /// How many pages are left out at present: the other side has zeros for them.
   ///
@@ -124,7 +126,7 @@ public struct MigrationRound {
       let part = range.pages.clamped(to: whole)
       guard !part.isEmpty else { continue }
       let first = whole.lowerBound
-      removed += remainders[index].left.remove(part.lowerBound - first..<part.upperBound - first)
+      removed += remainders[index].remove(part.lowerBound - first..<part.upperBound - first)
     }
     return removed
   }
@@ -152,7 +154,13 @@ public struct MigrationRound {
   /// - Parameter limit: how many pages to give at most; at least 1.
   public mutating func nextRun(limit: Int) -> Run? {
     precondition(limit > 0, "a run of at least one page")
-    while blockIndex < remainders.count {
+    while true {
+      guard blockIndex < remainders.count else {
+        guard remainders.contains(where: { $0.late.pageCount > 0 }) else { return nil }
+        for index in remainders.indices { remainders[index].takeLate() }
+        (blockIndex, page) = (0, 0)
+        continue
+      }
       if let pages = remainders[blockIndex].left.run(from: page, limit) {
         if let run = take(pages) { return run }
       } else {
@@ -160,7 +168,6 @@ public struct MigrationRound {
         page = 0
       }
     }
-    return nil
   }
 
   /// Takes the first pages of a run that is left, as many as are to be sent alike; nil where they

@@ -5,6 +5,13 @@ struct RoundRemainder {
   let block: RAMBlock
   /// The pages that are left to send.
   var left: PageBits
+  /// Pages that are left as well, but at the end of the round.
+  ///
+  /// They keep changing, and the later they go, the likelier for the last time. Never in ``left`` at
+  /// the same time.
+  private(set) var late: PageBits
+  /// What was written the last time that somebody asked.
+  private var lastWritten: [UInt64] = []
   /// The pages that are left out: the other side has zeros for them.
   private(set) var leftOut: PageBits
   /// The pages that were sent as they are, so that the other side may have more than zeros.
@@ -18,25 +25,44 @@ struct RoundRemainder {
     self.block = block
     self.excludes = excludes
     left = PageBits(pageCount: block.pageCount, isFull: true)
+    late = PageBits(pageCount: block.pageCount, isFull: false)
     leftOut = PageBits(pageCount: excludes ? block.pageCount : 0, isFull: false)
     delivered = leftOut
   }
+
+  /// How many pages are left, those at the end of the round included.
+  var pageCount: Int { left.pageCount + late.pageCount }
 
   /// Adds what was written; how many pages were not left to send anyway.
   mutating func takeWritten(_ written: [UInt64]) -> Int {
     var added = 0
     for (word, bits) in written.enumerated() where bits != 0 {
-      added += left.insert(word: word, bits)
       leftOut.remove(word: word, bits)
+      let isLeft = bits & (left.words[word] | late.words[word])
+      added += (bits & ~isLeft).nonzeroBitCount
+      let keepsChanging = lastWritten.isEmpty ? 0 : bits & lastWritten[word]
+      left.insert(word: word, bits & ~late.words[word] & ~keepsChanging)
+      left.remove(word: word, keepsChanging)
+      late.insert(word: word, keepsChanging)
     }
+    lastWritten = written
     return added
   }
+
+  /// Has the pages that keep changing sent now, all others being through.
+  mutating func takeLate() {
+    for (word, bits) in late.words.enumerated() where bits != 0 { left.insert(word: word, bits) }
+    late = PageBits(pageCount: block.pageCount, isFull: false)
+  }
+
+  /// Takes pages out; how many were left to send.
+  mutating func remove(_ pages: Range<Int>) -> Int { left.remove(pages) + late.remove(pages) }
 
   /// Adds pages that were sent and did not arrive; how many were not left to send anyway.
   mutating func putBack(_ pages: Range<Int>) -> Int {
     var added = 0
     PageWords.forEach(of: pages) { word, mask in
-      added += left.insert(word: word, mask)
+      added += left.insert(word: word, mask & ~late.words[word])
       if excludes { leftOut.remove(word: word, mask) }
     }
     return added
@@ -44,7 +70,7 @@ struct RoundRemainder {
 
   /// Takes pages that have come to be excluded: those that were sent have to be sent as zeros.
   mutating func takeFresh(word: Int, bits: UInt64) {
-    left.insert(word: word, bits & delivered.words[word])
+    left.insert(word: word, bits & delivered.words[word] & ~late.words[word])
   }
 
   /// Takes pages that are excluded out of what is left, unless the other side has to be told.
