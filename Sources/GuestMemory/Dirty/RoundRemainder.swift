@@ -7,8 +7,8 @@ struct RoundRemainder {
   var left: PageBits
   /// Pages that are left as well, but at the end of the round.
   ///
-  /// They keep changing, and the later they go, the likelier for the last time. Never in ``left`` at
-  /// the same time.
+  /// They keep changing, and the later they go, the likelier for the last time. Never in ``left``
+  /// at the same time.
   private(set) var late: PageBits
   /// What was written the last time that somebody asked.
   private var lastWritten: [UInt64] = []
