@@ -11,3 +11,12 @@ int godwit_memfd(const char *name) {
   int descriptor = memfd_create(name, MFD_CLOEXEC);
   return descriptor < 0 ? -errno : descriptor;
 }
+
+#ifndef MFD_HUGE_2MB
+#define MFD_HUGE_2MB (21U << 26)
+#endif
+
+int godwit_memfd_huge(const char *name) {
+  int descriptor = memfd_create(name, MFD_CLOEXEC | MFD_HUGETLB | MFD_HUGE_2MB);
+  return descriptor < 0 ? -errno : descriptor;
+}

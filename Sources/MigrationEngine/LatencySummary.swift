@@ -17,11 +17,25 @@ public struct LatencySummary: Sendable, Equatable {
 }
 
 /// Counts latencies by their magnitude.
-struct LatencyHistogram: Sendable {
+public struct LatencyHistogram: Sendable {
   private static let subdivisions = 8
-  private var buckets = [UInt64](repeating: 0, count: 64 * subdivisions)
+  /// How many buckets there are.
+  public static let bucketCount = 64 * subdivisions
+
+  private var buckets = [UInt64](repeating: 0, count: bucketCount)
   private var count: UInt64 = 0
   private var maximum: UInt64 = 0
+
+  /// Nothing counted.
+  public init() {}
+
+  /// What somebody else has counted, by ``bucket(of:)``.
+  public init(buckets: [UInt64], maximumNanoseconds: UInt64) {
+    precondition(buckets.count == Self.bucketCount, "all buckets")
+    self.buckets = buckets
+    count = buckets.reduce(0, &+)
+    maximum = maximumNanoseconds
+  }
 
   mutating func record(_ latency: Duration) {
     let nanoseconds = UInt64(max(0, latency.nanoseconds))
@@ -30,7 +44,8 @@ struct LatencyHistogram: Sendable {
     maximum = max(maximum, nanoseconds)
   }
 
-  var summary: LatencySummary {
+  /// The distribution of what was counted.
+  public var summary: LatencySummary {
     var summary = LatencySummary()
     summary.count = count
     summary.p50 = .nanoseconds(percentile(50))
@@ -50,7 +65,8 @@ struct LatencyHistogram: Sendable {
     return maximum
   }
 
-  private static func bucket(of value: UInt64) -> Int {
+  /// The bucket of so many nanoseconds.
+  public static func bucket(of value: UInt64) -> Int {
     guard value >= UInt64(subdivisions) else { return Int(value) }
     let octave = 63 - value.leadingZeroBitCount
     let part = Int(value >> UInt64(octave - 3)) & (subdivisions - 1)

@@ -4,7 +4,9 @@
 //   bytes          what
 //   0…7            the magic number "GWPAGER1"
 //   8…15           who has decided on the machine: 0 nobody, 1 it runs here, 2 it never will
-//   4096…          for each block: a bit a page that arrived, then a bit a page that is owed
+//   64…            the account of who waited: FaultAccount
+//   4096…8191      how many waits were how long, a word a bucket
+//   8192…          for each block: a bit a page that arrived, then a bit a page that is owed
 //
 // Words are in the host's byte order, since both sides are on one host. A page's bit is set after
 // its content is complete and before anybody is let in, so that a pager which dies between any two
@@ -31,7 +33,9 @@ final class ArrivalRecord: Sendable {
   }
 
   private static let magic: UInt64 = 0x3152_4547_4150_5747
-  private static let headerByteCount = 4096
+  private static let headerByteCount = 8192
+  /// The word with which the counts of waits begin.
+  static let histogramWord = 4096 / 8
   private static let decisionWord = 1
 
   private let mapping: SharedMapping
@@ -86,6 +90,12 @@ final class ArrivalRecord: Sendable {
     get { Decision(rawValue: mapping.loadWord(at: Self.decisionWord)) ?? .open }
     set { mapping.storeWord(at: Self.decisionWord, newValue.rawValue) }
   }
+
+  /// A word of the account.
+  func word(at index: Int) -> UInt64 { mapping.loadWord(at: index) }
+
+  /// Changes a word of the account.
+  func setWord(at index: Int, _ value: UInt64) { mapping.storeWord(at: index, value) }
 
   /// Whether a page has arrived.
   func has(_ page: Int, ofBlock index: Int) -> Bool {

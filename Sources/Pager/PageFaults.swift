@@ -6,6 +6,7 @@
 // at which the guest could see half of a page.
 
 internal import Glibc
+internal import MigrationCore
 internal import Synchronization
 internal import Transport
 internal import Userfault
@@ -17,6 +18,7 @@ final class PageFaults: Sendable {
   private let blocks: [PagedBlock]
   private let record: ArrivalRecord
   private let userfault: Userfault
+  private let account: FaultAccount
   private let isEnded = Atomic<Bool>(false)
 
   /// How long the thread sleeps at most before it looks whether it is to end.
@@ -24,7 +26,10 @@ final class PageFaults: Sendable {
   /// Pages that are mapped at once where one of them is waited for and all have arrived.
   private static let neighbourLimit = 16
 
-  init(_ blocks: [PagedBlock], _ record: ArrivalRecord, _ userfault: Userfault) {
+  init(
+    _ blocks: [PagedBlock], _ record: ArrivalRecord, _ userfault: Userfault, threads: [Int32]
+  ) {
+    account = FaultAccount(record, threads: threads)
     self.blocks = blocks
     self.record = record
     self.userfault = userfault
@@ -57,11 +62,12 @@ final class PageFaults: Sendable {
   }
 
   private func take(_ event: UserfaultEvent, _ asking: (Int, UInt64) -> Bool) throws {
-    guard case .pageFault(let address, _, _, _) = event,
+    guard case .pageFault(let address, _, _, let thread) = event,
       let index = blocks.firstIndex(where: { $0.hostRange.contains(address) })
     else { return }
     let pageSize = UInt(blocks[index].pageSize)
     let offset = (address - blocks[index].hostRange.lowerBound) / pageSize * pageSize
+    account.wait(thread: thread, for: Blocktime.Page(block: index, offset: Int(offset)))
     guard asking(index, UInt64(offset)) else { return }
     try letIn(index, Int(offset))
     mapNeighbours(index, Int(offset))
@@ -80,6 +86,7 @@ final class PageFaults: Sendable {
     }
     // Mapped already: by a neighbour's fault, or by both threads of the pager.
     if count == 0 { try userfault.wake(page) }
+    account.arrive(Blocktime.Page(block: index, offset: offset))
   }
 
   /// Maps a page for the machine and wakes who waits: bytes mapped, nil where there is no page.

@@ -1,11 +1,9 @@
 // The machine as the engine in the pager sees it: memory is at hand, everything else is asked of
 // the machine over the control link.
 
-internal import Glibc
 internal import MigrationCore
 internal import MigrationEngine
 internal import Synchronization
-internal import Userfault
 internal import Wire
 
 /// A block of the machine's memory, mapped here.
@@ -39,11 +37,11 @@ final class PagerEndpoint: PostcopyEndpoint {
   /// - Parameters:
   ///   - blocks: the machine's memory, in its own order.
   ///   - record: what has arrived.
-  ///   - userfault: the machine's.
+  ///   - faults: those of the machine.
   ///   - machine: takes calls.
   ///   - order: for a pager that replaces another, where the announced blocks lie.
   init(
-    _ blocks: [PagedBlock], _ record: ArrivalRecord, _ userfault: Userfault,
+    _ blocks: [PagedBlock], _ record: ArrivalRecord, _ faults: PageFaults,
     _ machine: MachineCalls, order: [Int]? = nil
   ) {
     self.blocks = blocks
@@ -51,7 +49,7 @@ final class PagerEndpoint: PostcopyEndpoint {
     self.machine = machine
     isReplacement = order != nil
     self.order = Mutex(order ?? [])
-    faults = PageFaults(blocks, record, userfault)
+    self.faults = faults
   }
 
   /// The place of an announced block among the machine's.
@@ -68,6 +66,15 @@ final class PagerEndpoint: PostcopyEndpoint {
     guard order.count == blocks.count, order.allSatisfy({ $0 < self.blocks.count }),
       zip(order, blocks).allSatisfy({ self.blocks[$0].notice.byteCount == $1.usedLength })
     else { throw PagerError.protocolViolation("the machine's blocks are not those announced") }
+    for (index, block) in zip(order, blocks) {
+      let own = self.blocks[index].notice.pageSize
+      guard block.pageSize ?? own == own else {
+        throw PagerError.refused(
+          "the RAM block '\(block.name)' comes in pages of \(block.pageSize ?? own) bytes, and "
+            + "this machine's has \(own): give both huge pages or neither, or send the machine "
+            + "whole")
+      }
+    }
     self.order.withLock { $0 = order }
   }
 

@@ -36,13 +36,16 @@ extension PagerMessage {
       writer.add(notice.pageSize)
       writer.add(notice.hostAddress)
     case .record: kind = .record
-    case .faults: kind = .faults
+    case .faults(let threads):
+      kind = .faults
+      writer.add(list: threads) { $0.add(UInt32(bitPattern: $1)) }
     case .resume(let recovery, let order):
       kind = .resume
       writer.add(recovery)
       writer.add(list: order) { $0.add($1) }
-    case .link(let peer, let isReadOnly):
+    case .link(let number, let peer, let isReadOnly):
       kind = .link
+      writer.add(number)
       writer.add(peer)
       writer.add(isReadOnly)
     case .linkOutput: kind = .linkOutput
@@ -59,8 +62,9 @@ extension PagerMessage {
     case .status(let status):
       kind = .status
       writer.add(status.rawValue)
-    case .outcome(let outcome):
+    case .outcome(let link, let outcome):
       kind = .outcome
+      writer.add(link)
       writer.add(outcome)
     }
     return (kind, writer.bytes)
@@ -80,11 +84,17 @@ extension PagerMessage {
           name: try reader.text(), byteCount: try reader.number(), pageSize: try reader.number(),
           hostAddress: try reader.number()))
     case .record: self = .record
-    case .faults: self = .faults
+    case .faults:
+      self = .faults(
+        threads: try reader.list { (reader) throws(PagerError) in
+          Int32(bitPattern: try reader.number(UInt32.self))
+        })
     case .resume:
       let recovery = try reader.recovery()
       self = .resume(recovery, order: try reader.order())
-    case .link: self = .link(peer: try reader.text(), isReadOnly: try reader.flag())
+    case .link:
+      self = .link(
+        number: try reader.number(), peer: try reader.text(), isReadOnly: try reader.flag())
     case .linkOutput: self = .linkOutput
     case .breakLink: self = .breakLink
     case .cancel: self = .cancel
@@ -96,7 +106,7 @@ extension PagerMessage {
         throw .protocolViolation("there is no state '\(word)'")
       }
       self = .status(status)
-    case .outcome: self = .outcome(try reader.outcome())
+    case .outcome: self = .outcome(link: try reader.number(), try reader.outcome())
     }
     try reader.end()
   }

@@ -60,13 +60,14 @@ enum PagerMessage: Equatable, Sendable {
   case memory(MemoryNotice)
   /// The record of what arrived; its descriptor comes along.
   case record
-  /// The machine's userfaultfd comes along.
-  case faults
+  /// The machine's userfaultfd comes along; the kernel's numbers of the processors' threads, in
+  /// the processors' order.
+  case faults(threads: [Int32])
   /// The machine runs already and waits for a link: where each announced block lies.
   case resume(StreamDecoder.Recovery, order: [UInt32])
   /// A connection to a source; its descriptor comes along, and a second for writing with another
-  /// message where this one is for reading only.
-  case link(peer: String, isReadOnly: Bool)
+  /// message where this one is for reading only. Its number comes back with its outcome.
+  case link(number: UInt32, peer: String, isReadOnly: Bool)
   /// Where to write to the source; its descriptor comes along.
   case linkOutput
   /// End the connection to the source, as if that had.
@@ -83,7 +84,7 @@ enum PagerMessage: Equatable, Sendable {
   /// The migration has got to a state.
   case status(MigrationStatus)
   /// The life of a link ended.
-  case outcome(PagerOutcome)
+  case outcome(link: UInt32, PagerOutcome)
 
   /// The version that this build speaks.
   static let version: UInt32 = 1

@@ -19,10 +19,11 @@ public final class PagerServer: Sendable {
     var blocks: [PagedBlock] = []
     var record: ArrivalRecord?
     var userfault: Userfault?
+    var threads: [Int32] = []
     var recovery: InterruptedPostcopy?
     var order: [Int]?
     /// Where a link is read from, until it is known where it is written to.
-    var input: (descriptor: Int32, peer: String)?
+    var input: (descriptor: Int32, number: UInt32, peer: String)?
     var engine: DestinationEngine?
   }
 
@@ -60,24 +61,28 @@ public final class PagerServer: Sendable {
       guard let descriptor = descriptor?.take() else { throw Self.misplaced(message) }
       let record = try ArrivalRecord(descriptor, blockByteCounts: sizes)
       given.withLock { $0.record = record }
-    case .faults:
+    case .faults(let threads):
       guard let descriptor = descriptor?.take() else { throw Self.misplaced(message) }
       let userfault = Userfault(adopting: descriptor)
-      given.withLock { $0.userfault = userfault }
+      given.withLock { given in
+        given.userfault = userfault
+        given.threads = threads
+      }
     case .resume(let recovery, let order): try resume(recovery, order.map(Int.init))
-    case .link(let peer, let isReadOnly):
+    case .link(let number, let peer, let isReadOnly):
       guard let descriptor = descriptor?.take() else { throw Self.misplaced(message) }
       if isReadOnly {
-        let number = descriptor.release()
-        given.withLock { $0.input = (number, peer) }
+        let input = descriptor.release()
+        given.withLock { $0.input = (input, number, peer) }
       } else {
-        try begin(over: try ByteChannel(adopting: descriptor, peer: peer))
+        try begin(number, over: try ByteChannel(adopting: descriptor, peer: peer))
       }
     case .linkOutput:
       guard let output = descriptor?.take(), let input = given.withLock({ $0.input.take() }) else {
         throw Self.misplaced(message)
       }
       try begin(
+        input.number,
         over: try ByteChannel(
           adoptingInput: OwnedDescriptor(adopting: input.descriptor), output: output,
           peer: input.peer))
@@ -114,11 +119,12 @@ public final class PagerServer: Sendable {
 
   /// Makes the endpoint of a machine that comes, or runs already.
   private func endpoint(order: [Int]? = nil) throws -> PagerEndpoint {
-    let (blocks, record, userfault) = given.withLock { ($0.blocks, $0.record, $0.userfault) }
-    guard let record, let userfault, !blocks.isEmpty else {
+    let given = self.given.withLock { $0 }
+    guard let record = given.record, let userfault = given.userfault, !given.blocks.isEmpty else {
       throw PagerError.protocolViolation("a link came before the machine's memory")
     }
-    return PagerEndpoint(blocks, record, userfault, calls, order: order)
+    let faults = PageFaults(given.blocks, record, userfault, threads: given.threads)
+    return PagerEndpoint(given.blocks, record, faults, calls, order: order)
   }
 
   private func resume(_ recovery: StreamDecoder.Recovery, _ order: [Int]) throws {
@@ -136,7 +142,7 @@ public final class PagerServer: Sendable {
   }
 
   /// Receives over a link until it ends, on a thread of its own, and tells how it ended.
-  private func begin(over channel: ByteChannel) throws {
+  private func begin(_ number: UInt32, over channel: ByteChannel) throws {
     let known = given.withLock { $0.engine }
     let engine =
       try known
@@ -153,7 +159,7 @@ public final class PagerServer: Sendable {
       } catch {
         outcome = .failed("\(error)")
       }
-      try? control.send(.outcome(outcome))
+      try? control.send(.outcome(link: number, outcome))
     }
   }
 }

@@ -52,9 +52,9 @@ public final class PagerSession: Sendable {
     var isWhole = false
     var isEnded = false
     var status = MigrationStatus.none
-    /// Whether somebody waits for how a link ends.
-    var isLinked = false
-    var outcome: PagerOutcome?
+    /// Links that somebody follows, by their numbers, with how they ended.
+    var links: [UInt32: PagerOutcome?] = [:]
+    var lastLink: UInt32 = 0
     /// Pagers that ended soon after their beginning, one after the other.
     var shortLives = 0
   }
@@ -62,11 +62,14 @@ public final class PagerSession: Sendable {
   private let command: [String]
   private let blocks: [SharedBlock]
   private let userfault: Userfault
+  private let threads: [Int32]
   private let record: ArrivalRecord
   private let host: any PagerHost
   private let observer: @Sendable (MigrationStatus) -> Void
   private let state = Mutex(State())
   private let signal = Signal()
+  /// Held while a pager is started, so that there is never a second one.
+  private let starting = Mutex(())
 
   /// So many pagers that end at once are replaced by themselves; the next waits for a recovery.
   private static let shortLifeLimit = 5
@@ -78,23 +81,28 @@ public final class PagerSession: Sendable {
   ///   - command: what to run; it must call ``PagerServer/serve(_:)``.
   ///   - blocks: all memory that travels.
   ///   - userfault: this process's, without a registration.
+  ///   - threads: the kernel's numbers of the processors' threads, in the processors' order.
   ///   - host: the machine; the session keeps it.
   ///   - observer: called with every later status, by a thread of the session.
   public init(
-    command: [String], blocks: [SharedBlock], userfault: Userfault, host: any PagerHost,
-    observer: @escaping @Sendable (MigrationStatus) -> Void
+    command: [String], blocks: [SharedBlock], userfault: Userfault, threads: [Int32],
+    host: any PagerHost, observer: @escaping @Sendable (MigrationStatus) -> Void
   ) throws(PagerError) {
     self.command = command
     self.blocks = blocks
     self.userfault = userfault
+    self.threads = threads
     self.host = host
     self.observer = observer
     record = try ArrivalRecord(blockByteCounts: blocks.map { Int($0.notice.byteCount) })
-    try start()
+    try startIfNone()
   }
 
   /// The number of the pager's process; nil while there is none.
   public var processIdentifier: Int32? { state.withLock { $0.process?.number } }
+
+  /// How long the machine has waited for pages.
+  public var account: PagerAccount { record.account(processorCount: threads.count) }
 
   // MARK: What the machine wants
 
@@ -107,7 +115,7 @@ public final class PagerSession: Sendable {
 
   /// Goes on over a new link where one broke, or a pager died, while the machine ran.
   public func resume(over channel: ByteChannel) throws(PagerError) {
-    if state.withLock({ $0.process == nil && !$0.isEnded }) { try start() }
+    try startIfNone()
     try follow(channel)
   }
 
@@ -119,17 +127,17 @@ public final class PagerSession: Sendable {
 
   /// Ends the pager because the machine ends, or is whole.
   public func end() {
-    let (process, wasServing) = state.withLock { state in
+    let (process, wasServing, links) = state.withLock { state in
       state.isEnded = true
       defer {
         state.isServing = false
         state.process = nil
       }
-      return (state.process, state.isServing)
+      return (state.process, state.isServing, Array(state.links.keys))
     }
     process?.end()
     if wasServing { host.endServing(userfault) }
-    deliver(.failed(PagerError.lost.description))
+    deliver(.failed(PagerError.lost.description), to: links)
   }
 
   private func tell(_ message: PagerMessage) {
@@ -140,53 +148,71 @@ public final class PagerSession: Sendable {
 
   /// Hands a link over and waits for how it ends.
   private func follow(_ channel: ByteChannel) throws(PagerError) {
-    let process = state.withLock { state in
-      state.outcome = nil
-      state.isLinked = state.process != nil
-      return state.process
+    let (process, number) = state.withLock { state in
+      state.lastLink += 1
+      if state.process != nil { state.links[state.lastLink] = .some(nil) }
+      return (state.process, state.lastLink)
     }
     guard let process else { throw .lost }
     do throws(TransportError) {
-      try Self.hand(channel, to: process)
+      try Self.hand(channel, number, to: process)
     } catch {
       // Its end says what this means.
       process.control.close()
     }
+    switch outcome(of: number) {
+    case .completed: end()
+    case .interrupted(let sentence): throw .interrupted(sentence)
+    case .failed(let sentence):
+      end()
+      throw .failed(sentence)
+    }
+  }
+
+  /// Waits for how a link ends.
+  private func outcome(of number: UInt32) -> PagerOutcome {
     while true {
       let seen = signal.changeCount
-      if let outcome = state.withLock({ $0.outcome.take() }) {
-        switch outcome {
-        case .completed: return end()
-        case .interrupted(let sentence): throw .interrupted(sentence)
-        case .failed(let sentence):
-          end()
-          throw .failed(sentence)
-        }
+      let outcome = state.withLock { state -> PagerOutcome? in
+        guard case .some(.some(let outcome)) = state.links[number] else { return nil }
+        state.links[number] = nil
+        return outcome
       }
+      if let outcome { return outcome }
       signal.wait(after: seen, timeout: .seconds(60))
     }
   }
 
   private static func hand(
-    _ channel: ByteChannel, to process: PagerProcess
+    _ channel: ByteChannel, _ number: UInt32, to process: PagerProcess
   ) throws(TransportError) {
     let input = try channel.duplicateInput()
     guard let output = try channel.duplicateOutput() else {
       return try process.control.send(
-        .link(peer: channel.peer, isReadOnly: false), passing: input.raw)
+        .link(number: number, peer: channel.peer, isReadOnly: false), passing: input.raw)
     }
-    try process.control.send(.link(peer: channel.peer, isReadOnly: true), passing: input.raw)
+    try process.control.send(
+      .link(number: number, peer: channel.peer, isReadOnly: true), passing: input.raw)
     try process.control.send(.linkOutput, passing: output.raw)
   }
 
   // MARK: Pagers
 
+  /// Starts a pager where there is none.
+  private func startIfNone() throws(PagerError) {
+    let result = starting.withLock { _ -> Result<Void, PagerError> in
+      Result { () throws(PagerError) in
+        if state.withLock({ $0.process == nil && !$0.isEnded }) { try start() }
+      }
+    }
+    try result.get()
+  }
+
   /// Starts a pager and hands it everything; one that replaces another learns where that stood.
   private func start() throws(PagerError) {
     let process = try PagerProcess(command)
     let carriedOn = state.withLock { state in
-      state.process = process
-      return state.isRunCalled ? state.recovery.map { ($0, state.order) } : nil
+      state.isRunCalled ? state.recovery.map { ($0, state.order) } : nil
     }
     do throws(TransportError) {
       try process.control.send(.hello(version: PagerMessage.version))
@@ -194,16 +220,19 @@ public final class PagerSession: Sendable {
         try process.control.send(.memory(block.notice), passing: block.descriptor.raw)
       }
       try process.control.send(.record, passing: record.rawDescriptor)
-      try process.control.send(.faults, passing: userfault.rawDescriptor)
+      try process.control.send(.faults(threads: threads), passing: userfault.rawDescriptor)
       if let (recovery, order) = carriedOn {
         try process.control.send(.resume(recovery, order: order))
       }
+      state.withLock { $0.process = process }
       _ = try NamedThread(name: "pager-control") { [self] in listen(to: process) }
     } catch {
       state.withLock { $0.process = nil }
       process.end()
       throw .notStarted(command: command.joined(separator: " "), reason: "\(error)")
     }
+    // The machine may have ended meanwhile, when there was no pager to end.
+    if state.withLock({ $0.isEnded }) { process.end() }
   }
 
   /// Does what a pager asks, until it ends.
@@ -221,7 +250,7 @@ public final class PagerSession: Sendable {
         switch message {
         case .call(let number, let call): try take(call, number, process)
         case .status(let status): note(status)
-        case .outcome(let outcome): deliver(outcome)
+        case .outcome(let link, let outcome): deliver(outcome, to: [link])
         case .hello, .memory, .record, .faults, .resume, .link, .linkOutput, .breakLink, .cancel,
           .answer:
           throw PagerError.protocolViolation("the pager says \(message)")
@@ -296,11 +325,11 @@ public final class PagerSession: Sendable {
     if isNews { observer(status) }
   }
 
-  private func deliver(_ outcome: PagerOutcome) {
+  private func deliver(_ outcome: PagerOutcome, to links: [UInt32]) {
     state.withLock { state in
-      guard state.isLinked else { return }
-      state.isLinked = false
-      state.outcome = outcome
+      for link in links {
+        if case .some(.none) = state.links[link] { state.links[link] = .some(outcome) }
+      }
     }
     signal.announce()
   }
@@ -310,28 +339,28 @@ public final class PagerSession: Sendable {
   /// Decides what becomes of the machine whose pager is gone.
   private func bury(_ process: PagerProcess, _ trouble: PagerError) {
     process.end()
-    let (isOwn, isWhole) = state.withLock { state in
-      guard state.process === process, !state.isEnded else { return (false, false) }
+    let (links, isWhole) = state.withLock { state -> ([UInt32]?, Bool) in
+      guard state.process === process, !state.isEnded else { return (nil, false) }
       state.process = nil
       let isShort = ContinuousClock.now - process.began < Self.shortLife
       state.shortLives = isShort ? state.shortLives + 1 : 0
-      return (true, state.isWhole)
+      return (Array(state.links.keys), state.isWhole)
     }
-    guard isOwn else { return }
+    guard let links else { return }
     // The process is reaped: nobody else decides any more.
     if isWhole {
-      deliver(.completed)
+      deliver(.completed, to: links)
     } else if record.decision == .runs {
-      replace()
+      replace(links)
     } else {
       record.decision = .neverRuns
       endServing()
-      deliver(.failed(trouble.description))
+      deliver(.failed(trouble.description), to: links)
     }
   }
 
-  /// Has a machine run on, or begin to, with another pager.
-  private func replace() {
+  /// Has a machine run on, or begin to, with another pager; the former one's links are gone.
+  private func replace(_ links: [UInt32]) {
     var sentence =
       "The pager ended while it received the memory of the running machine. The machine goes on "
       + "with what it has and waits for the rest: connect a source again (migrate-recover)."
@@ -342,9 +371,9 @@ public final class PagerSession: Sendable {
     }
     if state.withLock({ $0.shortLives < Self.shortLifeLimit && !$0.isEnded }) {
       // One that cannot be started now is started by the next recovery, which then says why not.
-      try? start()
+      try? startIfNone()
     }
+    deliver(.interrupted(sentence), to: links)
     note(.postcopyPaused)
-    deliver(.interrupted(sentence))
   }
 }

@@ -58,7 +58,7 @@ final class Godwit {
 /// Started by hand: Foundation's `Process` takes a child for running for as long as a grandchild
 /// has the descriptor it watches, and the QEMUs that godwit starts live on.
 final class RunningGodwit {
-  private let pid: pid_t
+  let pid: pid_t
   private let folder: String
   private var status: Int32?
 

@@ -45,6 +45,17 @@ final class OwnMachine {
   /// SIGKILL: no chance to say anything.
   func kill() { running.kill() }
 
+  /// The pagers that this machine has started and that are there.
+  var pagers: [Int32] {
+    let processes = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return processes.compactMap(Int32.init).filter { process in
+      let status = (try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)) ?? ""
+      // The name, in parentheses, may hold spaces; the state and the parent follow it.
+      let fields = status.split(separator: ")").last?.split(separator: " ") ?? []
+      return fields.count > 1 && fields[1] == "\(running.pid)" && fields[0] != "Z"
+    }
+  }
+
   /// What the guest has said so far.
   var reports: [DemoGuestReport] {
     let text = (try? String(contentsOfFile: serial, encoding: .utf8)) ?? ""

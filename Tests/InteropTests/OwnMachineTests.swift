@@ -2,6 +2,7 @@
 
 import DemoGuest
 import Foundation
+import Glibc
 import JSON
 import QEMULab
 import Testing
@@ -84,6 +85,48 @@ extension Interop {
         try target.qmp.execute("cont")
         #expect(throws: Never.self, context) { try target.requireHealth() }
       }
+    }
+
+    @Test(.timeLimit(.minutes(5)))
+    func `a restore whose pager is killed is carried on by --recover`() throws {
+      let godwit = try Godwit()
+      let source = try OwnMachine(godwit)
+      try source.requireHealth()
+      try source.qmp.execute("stop")
+      try godwit.run(["save", "--qmp", source.qmpPath, "--name", "one"])
+      let target = try OwnMachine(godwit, isIncoming: true)
+      let words = ["restore", "one", "--qmp", target.qmpPath]
+      let run = try godwit.start(words)
+      try target.wait(for: "the first pages") {
+        ["postcopy-active", "completed"].contains(try target.migrationStatus)
+      }
+      for pager in target.pagers { Glibc.kill(pager, SIGKILL) }
+      _ = try run.wait(seconds: 60)
+      try target.wait(for: "the end of the link") {
+        ["postcopy-paused", "completed"].contains(try target.migrationStatus)
+      }
+      if try target.migrationStatus == "postcopy-paused" {
+        try godwit.run(words + ["--recover"])
+      }
+      #expect(try target.migrationStatus == "completed")
+      #expect(try target.memory() == source.memory())
+      #expect(target.pagers == [], "it ends once memory is whole")
+    }
+
+    @Test(.timeLimit(.minutes(5)))
+    func `a machine that is killed while it waits leaves no pager behind`() throws {
+      let godwit = try Godwit()
+      let target = try OwnMachine(godwit, isIncoming: true)
+      try target.qmp.execute(
+        "migrate-set-capabilities",
+        ["capabilities": [["capability": "postcopy-ram", "state": true]]])
+      try target.qmp.execute("migrate-incoming", ["uri": .string("unix:\(target.qmpPath).in")])
+      try target.wait(for: "the pager") { target.pagers.count == 1 }
+      let pager = try #require(target.pagers.first)
+      target.kill()
+      let end = ContinuousClock.now + .seconds(10)
+      while Glibc.kill(pager, 0) == 0, ContinuousClock.now < end { usleep(2000) }
+      #expect(Glibc.kill(pager, 0) != 0)
     }
 
     @Test(.timeLimit(.minutes(5)))

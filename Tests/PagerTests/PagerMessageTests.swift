@@ -20,15 +20,18 @@ import Wire
   static let messages: [PagerMessage] = [
     .hello(version: 1), .hello(version: .max),
     .memory(MemoryNotice(name: "", byteCount: .max, pageSize: 4096, hostAddress: 1 << 47)),
-    .record, .faults, .resume(recovery, order: [1, 0]), .resume(recovery, order: []),
-    .link(peer: "tcp:127.0.0.1:4444", isReadOnly: true), .linkOutput, .breakLink, .cancel,
+    .record, .faults(threads: [1, -2]), .resume(recovery, order: [1, 0]),
+    .resume(recovery, order: []),
+    .link(number: 3, peer: "tcp:127.0.0.1:4444", isReadOnly: true), .linkOutput, .breakLink,
+    .cancel,
     .answer(call: 7, .done([3, 2, 1])), .answer(call: 0, .refused("No.")),
     .call(1, .prepare(configuration, [block])),
     .call(2, .prepare(StreamConfiguration(machine: "x"), [])),
     .call(3, .takeDeviceState(state)), .call(4, .complete), .call(5, .beginServing(recovery)),
     .call(6, .load(DeviceState(bytes: [], description: nil, usesFooters: false))),
-    .call(7, .run), .call(8, .endServing), .status(.postcopyPaused), .outcome(.completed),
-    .outcome(.interrupted("a")), .outcome(.failed("")),
+    .call(7, .run), .call(8, .endServing), .status(.postcopyPaused),
+    .outcome(link: 1, .completed), .outcome(link: 0, .interrupted("a")),
+    .outcome(link: .max, .failed("")),
   ]
 
   @Test func `every message comes through, however its bytes are split`() throws {

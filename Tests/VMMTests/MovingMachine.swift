@@ -25,7 +25,8 @@ final class MovingMachine {
   init(
     isIncoming: Bool = false, byteCount: Int = byteCount, runsOn: Bool = false,
     accelerator: AcceleratorKind = .kvm, dirtyLog: DirtyLogKind? = nil, megabytesPerSecond: Int = 1,
-    workingMegabytes: Int = 4, freePercent: Int = 0, reusedMegabytesPerSecond: Int = 0
+    workingMegabytes: Int = 4, freePercent: Int = 0, reusedMegabytesPerSecond: Int = 0,
+    usesHugePages: Bool = false
   ) throws {
     serial = Self.path("serial")
     var configuration = MachineConfiguration(memoryByteCount: UInt64(byteCount))
@@ -43,6 +44,7 @@ final class MovingMachine {
     configuration.dirtyLog = dirtyLog
     configuration.incoming = isIncoming ? .deferred : nil
     configuration.startsPaused = isIncoming && !runsOn
+    configuration.usesHugePages = usesHugePages
     configuration.pagerCommand = try OwnExecutable.pagerCommand()
     machine = try Machine(configuration)
     let events = RecordedEvents()

@@ -5,4 +5,7 @@
 // Memory that is a file without a name, close-on-exec; a descriptor or -errno.
 int godwit_memfd(const char *name);
 
+// The same, of huge pages of 2 MiB.
+int godwit_memfd_huge(const char *name);
+
 #endif

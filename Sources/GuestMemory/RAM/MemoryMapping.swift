@@ -30,11 +30,23 @@ struct MemoryMapping: ~Copyable, @unchecked Sendable {
       for: name)
   }
 
+  /// Maps a file of huge pages, all of which the kernel sets aside: without that, a touch of one
+  /// that there is not would end the process.
+  init(
+    _ byteCount: Int, ofHugePages descriptor: borrowing OwnedDescriptor, for name: String
+  ) throws(GuestMemoryError) {
+    try self.init(
+      byteCount, flags: MAP_SHARED, descriptor: descriptor.raw, for: name,
+      action: "Setting \(byteCount / Self.hugePageSize) huge pages of 2 MiB aside for '\(name)' "
+        + "(vm.nr_hugepages says how many there are)")
+  }
+
   private init(
-    _ byteCount: Int, flags: Int32, descriptor: Int32, for name: String
+    _ byteCount: Int, flags: Int32, descriptor: Int32, for name: String, action: String? = nil
   ) throws(GuestMemoryError) {
     precondition(byteCount > 0, "a mapping has at least one byte")
-    let action = "Reserving \(byteCount) bytes of address space for '\(name)'"
+    let isReserved = action != nil
+    let action = action ?? "Reserving \(byteCount) bytes of address space for '\(name)'"
     let reserved = byteCount + Self.alignment
     // SAFETY: a new mapping without access rights at an address of the kernel's choice.
     let room = unsafe mmap(
@@ -46,7 +58,8 @@ struct MemoryMapping: ~Copyable, @unchecked Sendable {
     let start = unsafe room + skipped
     // SAFETY: replaces a part of the room, which nobody else knows of yet.
     let mapped = unsafe mmap(
-      start, byteCount, PROT_READ | PROT_WRITE, flags | MAP_NORESERVE | MAP_FIXED, descriptor, 0)
+      start, byteCount, PROT_READ | PROT_WRITE,
+      flags | MAP_FIXED | (isReserved ? 0 : MAP_NORESERVE), descriptor, 0)
     let code = errno
     guard unsafe mapped == start else {
       unsafe munmap(room, reserved)
@@ -70,6 +83,9 @@ struct MemoryMapping: ~Copyable, @unchecked Sendable {
   /// The host's page size in bytes.
   static let hostPageSize = Int(sysconf(Int32(_SC_PAGESIZE)))
 
+  /// The size of the huge pages that are used, in bytes.
+  static let hugePageSize = 2 << 20
+
   /// Gives the kernel advice (MADV_…) about a range inside the mapping.
   func advise(_ range: Range<Int>, _ advice: Int32, action: String) throws(GuestMemoryError) {
     precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "inside the mapping")
@@ -84,10 +100,10 @@ struct MemoryMapping: ~Copyable, @unchecked Sendable {
 enum MemoryFile {
   /// A memfd of that size; memory is taken when it is touched.
   static func shared(
-    byteCount: Int, for name: String
+    byteCount: Int, for name: String, isHuge: Bool = false
   ) throws(GuestMemoryError) -> OwnedDescriptor {
     let action = "Making \(byteCount) bytes of shared memory for '\(name)'"
-    let number = unsafe godwit_memfd(name)
+    let number = unsafe isHuge ? godwit_memfd_huge(name) : godwit_memfd(name)
     guard number >= 0 else { throw .hostRefused(action: action, code: -number) }
     let descriptor = OwnedDescriptor(adopting: number)
     guard ftruncate(number, off_t(byteCount)) == 0 else {

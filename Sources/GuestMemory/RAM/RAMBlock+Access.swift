@@ -117,7 +117,7 @@ extension RAMBlock {
     guard start < end else { return 0 }
     // MADV_REMOVE takes the pages out of the memfd, for every mapping of it; MADV_DONTNEED would
     // leave them in it.
-    let advice = backing == .sharedMemory ? MADV_REMOVE : MADV_DONTNEED
+    let advice = backing.isShared ? MADV_REMOVE : MADV_DONTNEED
     try mapping.advise(
       start..<end, advice, action: "Giving back \(end - start) bytes of '\(name)'")
     return end - start
@@ -127,7 +127,7 @@ extension RAMBlock {
   ///
   /// The next touch of each is a fault again.
   public func unmapPages() throws(GuestMemoryError) {
-    precondition(backing == .sharedMemory, "other memory would lose its content")
+    precondition(backing.isShared, "other memory would lose its content")
     try mapping.advise(
       0..<byteCount, MADV_DONTNEED, action: "Unmapping the memory of '\(name)'")
   }

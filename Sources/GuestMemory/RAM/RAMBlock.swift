@@ -41,6 +41,10 @@ public final class RAMBlock: Sendable {
       let file = try MemoryFile.shared(byteCount: byteCount, for: name)
       mapping = try MemoryMapping(byteCount, of: file, isShared: true, for: name)
       descriptor = consume file
+    case .hugePages:
+      let file = try MemoryFile.shared(byteCount: byteCount, for: name, isHuge: true)
+      mapping = try MemoryMapping(byteCount, ofHugePages: file, for: name)
+      descriptor = consume file
     case .privateFile(let path):
       let file = try MemoryFile.existing(path, byteCount: byteCount)
       mapping = try MemoryMapping(byteCount, of: file, isShared: false, for: name)
@@ -55,8 +59,13 @@ public final class RAMBlock: Sendable {
     self.place = place
   }
 
-  /// The host's page size in bytes: the unit of discarding and of KVM's dirty bitmaps.
-  public var pageSize: Int { MemoryMapping.hostPageSize }
+  /// The size in bytes of the pages that it is made of: the unit in which it is given back, and
+  /// filled while it is used.
+  ///
+  /// KVM's dirty bitmaps count the host's ordinary pages in any case.
+  public var pageSize: Int {
+    backing == .hugePages ? MemoryMapping.hugePageSize : MemoryMapping.hostPageSize
+  }
 
   /// How many pages of 4096 bytes it has.
   public var pageCount: Int { byteCount / RAMRange.pageSize }
@@ -81,7 +90,7 @@ public final class RAMBlock: Sendable {
 
   /// A second descriptor of its shared memory, for mapping it elsewhere; nil for other backings.
   public func duplicateDescriptor() throws(TransportError) -> OwnedDescriptor? {
-    guard backing == .sharedMemory else { return nil }
+    guard backing.isShared else { return nil }
     guard descriptor != nil else { return nil }
     return try descriptor?.duplicate()
   }

@@ -35,7 +35,7 @@ public final class RAMList: Sendable {
   ///
   /// - Parameters:
   ///   - name: 1 to 255 bytes of UTF-8 without NUL, not used by another block: it goes on the wire.
-  ///   - byteCount: a multiple of the host's page size above 0.
+  ///   - byteCount: a multiple of the size of its pages above 0.
   ///   - backing: where the memory comes from.
   ///   - isMigratable: whether its content belongs to the machine's state.
   public func add(
@@ -44,7 +44,7 @@ public final class RAMList: Sendable {
     guard (1...255).contains(name.utf8.count), !name.utf8.contains(0) else {
       throw .badBlock(name: name, reason: "a name has 1 to 255 bytes and no NUL")
     }
-    let unit = MemoryMapping.hostPageSize
+    let unit = backing == .hugePages ? MemoryMapping.hugePageSize : MemoryMapping.hostPageSize
     guard byteCount > 0, byteCount % unit == 0, byteCount % RAMRange.pageSize == 0 else {
       throw .badBlock(
         name: name, reason: "its size of \(byteCount) bytes is not a multiple of \(unit) above 0")

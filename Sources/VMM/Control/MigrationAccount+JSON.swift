@@ -1,6 +1,7 @@
 // What `query-migrate` answers.
 
 import JSON
+import MigrationEngine
 import QMP
 import Transport
 
@@ -13,7 +14,18 @@ extension MachineMonitor {
       .optional("downtime", .int), .optional("setup-time", .int),
       .optional("cpu-throttle-percentage", .int), .optional("error-desc", .string),
       .optional("blocked-reasons", .list(.string)),
+      .optional("postcopy-blocktime", .integer(.uint32)),
+      .optional("postcopy-vcpu-blocktime", .list(.integer(.uint32))),
+      .optional("x-page-latency", .object(pageLatency)),
       .optional("socket-address", .list(.object(MigrationAddress.socketAddress))),
+    ])
+
+  /// How long pages took that the machine waited for; in microseconds.
+  private static let pageLatency = QMPObject(
+    "PageLatency",
+    [
+      .required("count", .size), .required("p50", .number), .required("p99", .number),
+      .required("maximum", .number),
     ])
 
   private static let ramAccount = QMPObject(
@@ -49,9 +61,25 @@ extension MigrationAccount {
     if !blockers.isEmpty {
       members.append(JSONMember("blocked-reasons", .array(blockers.map { .string($0) })))
     }
+    add("postcopy-blocktime", blocktimeMilliseconds)
+    if let times = processorBlocktimeMilliseconds {
+      members.append(JSONMember("postcopy-vcpu-blocktime", .array(times.map { JSONValue($0) })))
+    }
+    if let pageLatency { members.append(JSONMember("x-page-latency", pageLatency.json)) }
     let addresses = listeningAddresses.compactMap(MigrationAddress.json)
     if !addresses.isEmpty { members.append(JSONMember("socket-address", .array(addresses))) }
     return .object(members)
+  }
+}
+
+extension LatencySummary {
+  /// The distribution in microseconds.
+  fileprivate var json: JSONValue {
+    func microseconds(_ time: Duration) -> JSONValue { .number(time / .microseconds(1)) }
+    return [
+      "count": JSONValue(count), "p50": microseconds(p50), "p99": microseconds(p99),
+      "maximum": microseconds(maximum),
+    ]
   }
 }
 

@@ -1,5 +1,6 @@
 // How far a migration is, as the machine tells the control plane.
 
+public import MigrationEngine
 public import QMP
 public import Transport
 
@@ -27,6 +28,12 @@ public struct MigrationAccount: Sendable, Equatable {
   public var blockers: [String]
   /// Where an incoming one listens, the real port included.
   public var listeningAddresses: [MigrationURI]
+  /// How long all processors of an incoming machine waited for pages at once, in milliseconds.
+  public var blocktimeMilliseconds: Int?
+  /// How long each of them waited, in their order.
+  public var processorBlocktimeMilliseconds: [Int]?
+  /// How long pages took that an incoming machine waited for.
+  public var pageLatency: LatencySummary?
   /// The account of the memory; nil before it begins, and for an incoming one.
   public var ram: RAM?
 

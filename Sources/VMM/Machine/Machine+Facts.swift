@@ -53,7 +53,7 @@ extension Machine: MachineControl {
       return RAMBlockFacts(
         name: block.name, pageByteCount: block.pageSize, offset: block.ramOffset.rawValue,
         usedByteCount: UInt64(block.byteCount), hostAddress: UInt64(block.hostAddress),
-        isShared: block.backing == .sharedMemory, path: path)
+        isShared: block.backing.isShared, path: path)
     }
   }
 

@@ -1,8 +1,16 @@
 // What cannot be asked of this host.
 
 import Glibc
+import GuestMemory
 
 extension MachineConfiguration {
+  /// What the guest's memory is made of.
+  var backing: RAMBacking {
+    if usesHugePages { return .hugePages }
+    // A pager, which may receive the machine, maps its memory too.
+    return sharesMemory || incoming != nil ? .sharedMemory : .anonymous
+  }
+
   /// Checks that the host could hold the machine's memory if the guest used all of it.
   ///
   /// The kernel gives address space for any amount; a machine that is larger than the host would

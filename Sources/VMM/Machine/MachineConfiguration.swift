@@ -24,6 +24,8 @@ public struct MachineConfiguration: Sendable, Equatable {
   /// Whether other processes may map the guest's memory (a memfd, shared), which a machine whose
   /// state comes from elsewhere needs in any case, for its pager.
   public var sharesMemory = false
+  /// Whether the guest's memory is made of the host's huge pages of 2 MiB, set aside at once.
+  public var usesHugePages = false
   /// The machine's name, as query-name answers it.
   public var name: String?
   /// The machine's UUID, as query-uuid answers it.

@@ -85,8 +85,7 @@ final class MachineParts: Sendable {
     do throws(GuestMemoryError) {
       let block = try ram.add(
         name: memoryName, byteCount: Int(layout.memoryByteCount),
-        backing: configuration.sharesMemory || configuration.incoming != nil
-          ? .sharedMemory : .anonymous)
+        backing: configuration.backing)
       root.addSubregion(
         .ram(name: "ram-low", block: block, offset: 0, byteCount: Int(layout.lowByteCount)), at: 0)
       if layout.highByteCount > 0 {

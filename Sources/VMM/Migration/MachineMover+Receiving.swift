@@ -12,7 +12,7 @@ import Userfault
 extension MachineMover {
   var supportedCapabilities: Set<String> {
     var names: Set = ["events", "return-path", "pause-before-switchover", "auto-converge"]
-    if PagerSession.isOffered { names.insert("postcopy-ram") }
+    if PagerSession.isOffered { names.formUnion(["postcopy-ram", "postcopy-blocktime"]) }
     if accelerator.limitsDirtyRate { names.insert("dirty-limit") }
     return names
   }
@@ -59,8 +59,8 @@ extension MachineMover {
     do {
       return try PagerSession(
         command: pagerCommand, blocks: try MachineDestination.sharedBlocks(of: parts.ram),
-        userfault: try Userfault(features: PagerSession.features), host: destination,
-        observer: observer)
+        userfault: try Userfault(features: PagerSession.features(for: parts.ram)),
+        threads: accelerator.threadIdentifiers, host: destination, observer: observer)
     } catch let error as MachineError {
       throw error
     } catch {

@@ -8,6 +8,7 @@
 import GuestMemory
 import MigrationCore
 import MigrationEngine
+import Pager
 import QMP
 import Synchronization
 import Transport
@@ -63,6 +64,9 @@ final class MachineMover: MachineMigration {
   var account: MigrationAccount {
     let (account, sender) = state.withLock { state in
       var account = state.account
+      if account.isIncoming, let pager = state.receiver as? PagerSession {
+        account.add(pager.account, countsBlocktime: state.settings.has("postcopy-blocktime"))
+      }
       if let began = state.began, account.totalMilliseconds == nil {
         account.totalMilliseconds = (ContinuousClock.now - began).wholeMilliseconds
       }
@@ -150,6 +154,15 @@ extension MigrationAccount {
     setupMilliseconds = live.setup.map(\.wholeMilliseconds)
     throttlePercent = if case .rest(percent: let percent)? = live.throttle { percent } else { nil }
     ram = RAM(live, after: milliseconds)
+  }
+
+  /// Takes over how long the machine has waited for pages.
+  mutating func add(_ waiting: PagerAccount, countsBlocktime: Bool) {
+    guard waiting.latency.count > 0 else { return }
+    pageLatency = waiting.latency
+    guard countsBlocktime else { return }
+    blocktimeMilliseconds = waiting.blocktime.wholeMilliseconds
+    processorBlocktimeMilliseconds = waiting.blocktimeByProcessor.map(\.wholeMilliseconds)
   }
 }
 

@@ -1,6 +1,7 @@
 // Who fills a machine that arrives: the engine in this process where it comes whole, a pager where
 // it may run before its memory is there.
 
+import GuestMemory
 import MigrationCore
 import MigrationEngine
 import Pager
@@ -31,6 +32,16 @@ protocol MachineReception: AnyObject, Sendable {
 extension PagerSession: MachineReception {
   /// What the machine's memory has to report for a pager to serve it.
   static let features: UserfaultFeatures = [.missingShmem, .minorShmem, .threadID]
+
+  /// What it has to report where it is made of huge pages.
+  static let hugePageFeatures: UserfaultFeatures = [
+    .missingHugetlbfs, .minorHugetlbfs, .threadID,
+  ]
+
+  /// What the memory of a machine has to report.
+  static func features(for ram: RAMList) -> UserfaultFeatures {
+    ram.blocks.contains { $0.backing == .hugePages } ? hugePageFeatures : features
+  }
 
   /// Whether this host lets memory be filled while it is used.
   static let isOffered =

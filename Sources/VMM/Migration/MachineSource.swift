@@ -69,7 +69,9 @@ final class MachineSource: LiveSourceEndpoint {
     configuration = Self.configuration
     memory = ram.blocks.filter(\.isMigratable)
     blocks = memory.map { block in
-      RAMBlockDescription(name: block.name, usedLength: UInt64(block.byteCount))
+      RAMBlockDescription(
+        name: block.name, usedLength: UInt64(block.byteCount),
+        pageSize: block.pageSize > Self.pageByteCount ? UInt64(block.pageSize) : nil)
     }
   }
 

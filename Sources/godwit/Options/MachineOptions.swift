@@ -49,6 +49,9 @@ struct MachineOptions: ParsableArguments, Sendable {
   @Flag(help: "Hold the memory in a memfd that other processes can map.")
   var shareMemory = false
 
+  @Flag(help: "Make the memory of the host's huge pages of 2 MiB, all set aside at once.")
+  var hugePages = false
+
   @Flag(help: "End the machine where its guest wants to be reset.")
   var noReboot = false
 
@@ -68,6 +71,7 @@ struct MachineOptions: ParsableArguments, Sendable {
     configuration.incoming = incoming.map { $0 == "defer" ? .deferred : .uri($0) }
     configuration.startsPaused = paused
     configuration.sharesMemory = shareMemory
+    configuration.usesHugePages = hugePages
     configuration.endsOnReset = noReboot
     configuration.staysOnShutdown = noShutdown
   }
