@@ -56,7 +56,8 @@ let package = Package(
     .executableTarget(
       name: "godwit",
       dependencies: [
-        "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Pager", "Devices",
+        "Demonstration", "Endpoints", "CheckpointStore", "MigrationEngine", "VMM", "Pager",
+        "Devices",
         "DirtyTracking", "QMP", "Transport", "Wire", "JSON", argumentParser,
       ],
       swiftSettings: strict, linkerSettings: selfContained),
@@ -177,6 +178,14 @@ let package = Package(
     .executableTarget(
       name: "memory-bench", dependencies: ["GuestMemory"], path: "Benchmarks/MemoryBench",
       swiftSettings: strict),
+
+    // Pages that travel as hashes, against plain moves (`swift run -c release known-bench`).
+    .executableTarget(
+      name: "known-bench",
+      dependencies: [
+        "Endpoints", "CheckpointStore", "MigrationEngine", "MigrationCore", "Transport", "Wire",
+      ],
+      path: "Benchmarks/KnownBench", swiftSettings: strict),
 
     // Tests, one target per module, and the real thing.
     .target(

@@ -24,13 +24,16 @@ public final class CheckpointPages: KnownContent {
     return CheckpointPages(try Store.open(at: path, create: false).checkpoint(named: name))
   }
 
+  /// Nothing takes long.
+  public func prepare() {}
+
   /// Gives the prefixes of the hashes of all stored pages.
   public func announce(_ take: ([UInt64]) throws -> Bool) throws {
     try hashes.forEachHash { try take($0.map(\.prefix)) }
   }
 
-  /// Reads the page with a hash out of the store.
-  public func read(_ hash: ContentHash, into page: inout MutableRawSpan) -> Bool {
-    hashes.read(hash, into: &page)
+  /// Reads the pages with some hashes out of the store.
+  public func read(_ hashes: [ContentHash], into pages: inout MutableRawSpan) -> [Bool] {
+    self.hashes.read(hashes, into: &pages)
   }
 }

@@ -127,6 +127,16 @@ public struct KnownPagesSource: Sendable {
     return pages
   }
 
+  /// The destination has said what it misses of all that was sent up to now.
+  public mutating func confirmAll() {
+    guard unconfirmedCount > 0 else { return }
+    for index in fresh.indices {
+      fresh[index] = PageBitmap(pageCount: fresh[index].pageCount)
+      awaited[index] = fresh[index]
+    }
+    (freshCount, awaitedCount) = (0, 0)
+  }
+
   /// Takes a PONG, and says whether it answers a barrier.
   public mutating func pong(_ value: UInt32) -> Bool {
     guard value == barrier else { return false }

@@ -82,6 +82,10 @@ public struct LiveSource: Sendable {
   /// When the machine was stopped, counted from the beginning.
   public private(set) var stoppedAt: Duration?
 
+  /// Whether everything that was sent is known to be at the destination: if not, it is asked before
+  /// the end, where `confirmsPages` was set.
+  public var arePagesConfirmed = false
+
   private let usesReturnPath: Bool
   private let advice: PostcopyAdvice?
   /// Whether the destination is asked before the end if it has all pages.
@@ -92,7 +96,6 @@ public struct LiveSource: Sendable {
   private var orderedThrottle: Throttle?
   private var lastSyncAt: Duration = .zero
   private var remaining: UInt64 = 0
-  private var arePagesConfirmed = false
   private var nextBarrier: UInt32 = Self.firstBarrier
 
   /// Barriers' PINGs, told apart from those of the protocol's own sequence and of postcopy's flow.
@@ -275,6 +278,16 @@ public struct LiveSource: Sendable {
   /// Pages that were sent turned out to be missing at the destination, and are to be sent again.
   public mutating func missed(remaining: UInt64) {
     self.remaining = remaining
+  }
+
+  /// Before the machine is stopped, the destination has told what it misses; whether the machine is
+  /// to be stopped now: if too much is left again, it goes on running first.
+  public mutating func settledMisses(remaining: UInt64) -> Bool {
+    precondition(phase == .stopping, "settled for a machine that was not about to be stopped")
+    self.remaining = remaining
+    guard !wantsPostcopy, !convergence.fits(remaining) else { return true }
+    phase = .copying
+    return false
   }
 
   /// Memory is to follow the machine as soon as possible (`migrate-start-postcopy`).

@@ -261,6 +261,20 @@ public struct PageScheduler: Sendable {
     remainingByteCount &+= UInt64(blocks[address.blockIndex].byteCount(ofPage: page))
   }
 
+  /// A page that was handed out did not arrive: it goes again, ahead of what nobody waits for.
+  public mutating func missed(_ address: RAMPageAddress) {
+    putBack(address)
+    guard let page = hostPage(of: address) else { return }
+    _ = queued[address.blockIndex].remove(page)
+    guard queue.count - queueHead < Limits.queuedRequests else {
+      // Beyond the queue's limit the walk finds it, from the beginning again.
+      walk = BackgroundWalk(blockOrder: blocks.indices.filter { !omittedBlocks.contains($0) })
+      return
+    }
+    queued[address.blockIndex].insert(page)
+    queue.append(address)
+  }
+
   /// The first run of host pages at or after `page` that were not handed out, if there is one.
   public func unsentRun(blockIndex: Int, from page: Int) -> Range<Int>? {
     let end = blocks[blockIndex].pageCount

@@ -216,6 +216,11 @@ public struct PostcopySource: Sendable {
     if damagedPages.count < Limits.listedDamagedPages { damagedPages.append(page) }
   }
 
+  /// Pages that were sent as hashes did not arrive: the destination waits for them.
+  public mutating func missed(_ pages: [RAMPageAddress]) {
+    for page in pages { scheduler.missed(page) }
+  }
+
   private mutating func nextPage(isKnownZero: (RAMPageAddress) -> Bool) -> SourceInstruction {
     if let page = scheduler.next(isKnownZero: isKnownZero) {
       pagesUnderWay += 1

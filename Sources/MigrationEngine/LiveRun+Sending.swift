@@ -1,6 +1,7 @@
 // What the sending thread of a live move does, step by step.
 
 internal import MigrationCore
+internal import PageHash
 internal import Synchronization
 internal import Transport
 internal import Wire
@@ -20,6 +21,7 @@ extension LiveRun {
       let instruction = try machine.withLock { machine in
         // Together with taking the next step, so that a cancellation comes before it or too late.
         try checkGoingOn()
+        if let known = session.known { machine.arePagesConfirmed = known.unconfirmedCount == 0 }
         return machine.next(at: session.elapsed)
       }
       switch instruction {
@@ -45,6 +47,7 @@ extension LiveRun {
     try session.flush(&gather.encoder)
     if elements.contains(.ramSetup) {
       try counters.advance(to: .active)
+      try learnKnownPages(&gather)
       timeline.withLock { $0.setup = session.elapsed }
     }
   }
@@ -93,6 +96,7 @@ extension LiveRun {
   }
 
   private func pause() throws {
+    guard try settleKnownPages() else { return }
     do {
       try endpoint.pause()
     } catch {
@@ -133,12 +137,21 @@ extension LiveRun {
   /// Puts the next pages of the round into a batch; the bytes of memory that they are.
   private func fill(_ gather: inout PageGather, _ room: Int) throws -> UInt64 {
     var memory: UInt64 = 0
+    let known = session.known
+    let digester = known == nil ? nil : try? Digester()
     var (zeros, whole): (UInt64, UInt64) = (0, 0)
     do {
       while memory < UInt64(room),
         let run = try endpoint.nextRun(limit: room - Int(memory))
       {
         if memory == 0 { session.format.beginPart(&gather.encoder) }
+        if let known, let digester {
+          let counts = try append(run, known, digester, to: &gather)
+          zeros += counts.zeros
+          whole += counts.whole
+          memory += run.byteCount
+          continue
+        }
         var page = run.start
         for offset in stride(from: 0, to: run.byteCount, by: pageByteCount) {
           page.offset = run.start.offset + offset

@@ -27,6 +27,8 @@ final class LiveRun: Sendable {
     var sourceOptions = SourceOptions()
     sourceOptions.bandwidthLimit = options.postcopyBandwidthLimit
     sourceOptions.waitsForClose = options.waitsForClose
+    sourceOptions.usesKnownPages = options.usesKnownPages && options.usesReturnPath
+    sourceOptions.announcementPatience = options.announcementPatience
     session = SourceSession(
       channel: channel, running: endpoint, options: sourceOptions,
       isPostcopy: options.allowsPostcopy, observer: options.statusObserver)
@@ -34,7 +36,8 @@ final class LiveRun: Sendable {
     machine = Mutex(
       LiveSource(
         settings: options.settings, usesReturnPath: options.usesReturnPath,
-        advice: options.allowsPostcopy ? session.format.advice : nil))
+        advice: options.allowsPostcopy ? session.format.advice : nil,
+        confirmsPages: session.known != nil))
   }
 
   var counters: ProgressCounters { session.counters }
@@ -220,6 +223,7 @@ extension LiveRun: ReturnPathTaker {
     if let postcopy = postcopy.withLock({ $0 }) {
       return try postcopy.take(message, at: arrival)
     }
+    if try takeKnown(message) { return }
     try machine.withLock { try $0.receive(message) }
   }
 

@@ -36,7 +36,8 @@ public protocol LiveSourceEndpoint: SourceEndpoint {
   /// Lends a target page of a run. The guest may write to it meanwhile, which is noticed.
   func lend(_ page: RAMPageAddress) -> LentPage
 
-  /// Puts pages into the round again that the destination turned out not to have.
+  /// Puts pages into the round again that the destination turned out not to have; called by any
+  /// thread, while others are taken out.
   func putBack(_ run: RAMPageRun)
 
   /// Slows the machine down; nil lets it run at its own pace.

@@ -15,6 +15,12 @@ public struct LiveSourceOptions: Sendable {
   public var usesReturnPath = false
   /// Whether its memory may follow it (postcopy); needs a return path.
   public var allowsPostcopy = false
+  /// Whether pages that the destination holds go as their hashes.
+  ///
+  /// Both ends have the capability `x-known-pages` then; needs a return path.
+  public var usesKnownPages = false
+  /// How long to wait for what the destination announces, before pages go with their content.
+  public var announcementPatience: Duration = .seconds(5)
   /// Whether a move without return path waits until the destination closes the link.
   public var waitsForClose = true
   /// Called with every later status, by the thread that brings it about.

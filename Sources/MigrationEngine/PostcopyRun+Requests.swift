@@ -11,7 +11,14 @@ extension PostcopyRun: ReturnPathTaker {
       isInterrupted.store(true, ordering: .relaxed)
       timeline.withLock { $0.lastRequest = arrival }
     }
-    try machine.withLock { try $0.receive(message) }
+    // Under one lock, so that no page is missed between the last one's confirmation and the end.
+    try machine.withLock { machine in
+      switch try session.known?.take(message) ?? .other {
+      case .other: try machine.receive(message)
+      case .taken: break
+      case .missed(let pages): machine.missed(pages)
+      }
+    }
     if case .pong(3) = message {
       timeline.withLock { $0.running = session.elapsed }
     }
@@ -22,7 +29,7 @@ extension PostcopyRun: ReturnPathTaker {
   ) throws {
     while let page = machine.withLock({ $0.nextRequested() }) {
       session.format.beginPart(&encoder)
-      guard append(page, reader, &encoder) else {
+      guard append(page, reader, &encoder) != nil else {
         encoder.buffer.removeAll(keepingCapacity: true)
         continue
       }

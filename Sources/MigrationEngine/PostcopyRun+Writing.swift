@@ -16,6 +16,8 @@ extension PostcopyRun {
 
   /// Pages that are taken from the scheduler at a time: a request for one of them waits for all.
   private static let groupPageCount = 8
+  /// What a page that goes as its hash counts in the window, beside its bytes.
+  private static let hashedPageWeight = 1024
   /// Bytes in one section while the guest asks for pages, and while it does not: a requested page
   /// waits until a section is written, which is until the destination took it.
   private static let busyBatchByteCount = 32 << 10
@@ -25,7 +27,8 @@ extension PostcopyRun {
   func write() throws {
     var encoder = session.format.encoder()
     let reader = PageReader(
-      endpoint: session.endpoint, format: session.format, counters: counters)
+      endpoint: session.endpoint, format: session.format, counters: counters,
+      known: session.known)
     var limiter = RateLimiter(bytesPerSecond: session.options.bandwidthLimit)
     while true {
       try checkGoingOn()
@@ -33,6 +36,9 @@ extension PostcopyRun {
       switch nextWork() {
       case .elements(let elements):
         try session.format.append(elements, to: &encoder)
+        if elements.contains(.ramSetup) || elements.contains(.resume) {
+          try session.known?.ask(&encoder)
+        }
         try writing.withLock { _ in try session.flush(&encoder) }
         if elements.contains(.package) {
           timeline.withLock { timeline in
@@ -66,6 +72,7 @@ extension PostcopyRun {
       {
         return .wait
       }
+      if let work = confirmation(of: machine) { return work }
       switch machine.next(isKnownZero: isKnownZero) {
       case .write(let elements): return .elements(elements)
       case .page(let page): return .pages(takeGroup(after: page, &machine))
@@ -73,6 +80,14 @@ extension PostcopyRun {
       case .finish: return .finished
       }
     }
+  }
+
+  /// Before the end, the destination has to have said what it misses of what went as hashes.
+  private func confirmation(of machine: PostcopySource) -> Work? {
+    guard let known = session.known, machine.phase == .pushing, machine.remainingPageCount == 0,
+      known.unconfirmedCount > 0
+    else { return nil }
+    return known.beginBarrier().map { .elements([.ping($0)]) } ?? .wait
   }
 
   private func isKnownZero(_ page: RAMPageAddress) -> Bool {
@@ -104,10 +119,18 @@ extension PostcopyRun {
     isInterrupted.store(false, ordering: .relaxed)
     let limit = isQuiet ? Self.quietBatchByteCount : Self.busyBatchByteCount
     session.format.beginPart(&encoder)
-    var written = 0
+    var (written, hashed) = (0, 0)
     var group = first
+    // Before the machine has been handed over, everything that was sent has to be there.
+    let mayHash = session.known != nil && machine.withLock { $0.phase == .pushing }
     while true {
-      for page in group where append(page, reader, &encoder) { written += 1 }
+      for page in group {
+        // What the guest waits for is not to be looked for first.
+        let isHashed = mayHash && page.priority != .requested
+        guard let wasHashed = append(page, reader, &encoder, mayHash: isHashed) else { continue }
+        written += 1
+        hashed += wasHashed ? 1 : 0
+      }
       if encoder.buffer.count >= limit || group.contains(where: { $0.priority == .requested })
         || isInterrupted.load(ordering: .relaxed)
       {
@@ -123,8 +146,10 @@ extension PostcopyRun {
     }
     session.format.endSection(&encoder)
     let byteCount = encoder.buffer.count
+    // To look for a page takes the destination longer than to read the bytes of its hash.
+    let weight = byteCount + hashed * Self.hashedPageWeight
     let ping: UInt32? = machine.withLock { machine in
-      machine.phase == .pushing ? machine.batchWritten(byteCount: byteCount) : nil
+      machine.phase == .pushing ? machine.batchWritten(byteCount: weight) : nil
     }
     if let ping { try session.format.append([.ping(ping)], to: &encoder) }
     try writing.withLock { _ in try session.flush(&encoder) }
@@ -134,15 +159,18 @@ extension PostcopyRun {
   }
 
   /// Appends a page, or tells the machine that it cannot be read.
+  ///
+  /// - Returns: whether it went as its hash; nil where it could not be read.
   func append(
-    _ page: ScheduledPage, _ reader: PageReader, _ encoder: inout StreamEncoder
-  ) -> Bool {
+    _ page: ScheduledPage, _ reader: PageReader, _ encoder: inout StreamEncoder,
+    mayHash: Bool = false
+  ) -> Bool? {
     do {
-      try reader.append(page.address, byteCount: page.byteCount, to: &encoder)
-      return true
+      return try reader.append(
+        page.address, byteCount: page.byteCount, mayHash: mayHash, to: &encoder)
     } catch {
       machine.withLock { $0.pageDamaged(page.address) }
-      return false
+      return nil
     }
   }
 

@@ -59,7 +59,8 @@ final class ReturnPathReader: Sendable {
   }
 
   private func read(for taker: any ReturnPathTaker) throws {
-    var decoder = ReturnPathDecoder(pageCounts: session.format.pageCounts)
+    var decoder = ReturnPathDecoder(
+      pageCounts: session.format.pageCounts, takesKnownPages: session.known != nil)
     var encoder = session.format.encoder()
     let reader = PageReader(
       endpoint: session.endpoint, format: session.format, counters: session.counters)

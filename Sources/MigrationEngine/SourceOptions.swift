@@ -35,6 +35,13 @@ public struct SourceOptions: Sendable {
   /// Called with every later status, by the thread that brings it about.
   public var statusObserver: (@Sendable (MigrationStatus) -> Void)?
 
+  /// Whether pages that the destination holds go as their hashes.
+  ///
+  /// Both ends have the capability `x-known-pages` then; needs a return path.
+  public var usesKnownPages = false
+  /// How long to wait for what the destination announces, before pages go with their content.
+  public var announcementPatience: Duration = .seconds(5)
+
   /// The choices that suit a move within a host or a fast network.
   public init() {}
 }
@@ -49,6 +56,10 @@ public struct SourceReport: Sendable, Equatable {
   public var zeroPages: UInt64 = 0
   /// Target pages sent whole.
   public var normalPages: UInt64 = 0
+  /// Target pages sent as the hash of what the destination holds.
+  public var hashedPages: UInt64 = 0
+  /// Target pages of these that it did not hold after all.
+  public var missedPages: UInt64 = 0
   /// Bytes written to the channel.
   public var bytesSent: UInt64 = 0
   /// What the guest asked for and how the rest reached it (postcopy).

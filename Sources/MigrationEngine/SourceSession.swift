@@ -12,6 +12,8 @@ final class SourceSession: Sendable {
   let format: SourceFormat
   let options: SourceOptions
   let counters: ProgressCounters
+  /// What the destination holds already, where both ends agreed on that.
+  let known: KnownPagesSender?
   let start: Mutex<ContinuousClock.Instant?>
   private let cancelled = Atomic<Bool>(false)
 
@@ -39,13 +41,14 @@ final class SourceSession: Sendable {
   convenience init(_ other: SourceSession, carrying deviceState: DeviceState) {
     self.init(
       channel: other.channel, endpoint: other.endpoint, deviceState: deviceState,
-      options: other.options, isPostcopy: true, counters: other.counters)
+      options: other.options, isPostcopy: true, counters: other.counters, known: other.known)
     start.withLock { own in own = other.start.withLock { $0 } }
   }
 
   private init(
     channel: ByteChannel, endpoint: any SourceEndpoint, deviceState: DeviceState?,
-    options: SourceOptions, isPostcopy: Bool, counters: ProgressCounters
+    options: SourceOptions, isPostcopy: Bool, counters: ProgressCounters,
+    known: KnownPagesSender? = nil
   ) {
     self.channel = channel
     self.endpoint = endpoint
@@ -57,6 +60,8 @@ final class SourceSession: Sendable {
       targetPageSize: endpoint.targetPageSize, ramSectionID: endpoint.ramSectionID,
       deviceState: deviceState, ordinaryPageSize: options.ordinaryPageSize,
       isPostcopy: isPostcopy)
+    let isKnownAsked = options.usesKnownPages && KnownPagesSender.suits(format)
+    self.known = known ?? (isKnownAsked ? KnownPagesSender(format, counters) : nil)
     let omitted = endpoint.omittedBlocks
     let total = format.blocks.indices.reduce(UInt64(0)) {
       omitted.contains($1) ? $0 : $0 &+ format.blocks[$1].usedLength
@@ -96,6 +101,8 @@ final class SourceSession: Sendable {
     report.pagesPushed = progress.pagesPushed
     report.zeroPages = progress.zeroPages
     report.normalPages = progress.normalPages
+    report.hashedPages = progress.hashedPages
+    report.missedPages = progress.missedPages
     report.bytesSent = progress.bytesSent
     report.total = elapsed
     return report

@@ -59,7 +59,10 @@ public final class Digester: @unchecked Sendable {
     hashes.reserveCapacity(count)
     while Digester.pairsPay && hashes.count + 2 <= count {
       let start = hashes.count * Digester.pageByteCount
-      let pair = hashPair(content.extracting(start..<start + 2 * Digester.pageByteCount))
+      let middle = start + Digester.pageByteCount
+      let pair = hashPair(
+        content.extracting(start..<middle),
+        content.extracting(middle..<middle + Digester.pageByteCount))
       hashes.append(pair.0)
       hashes.append(pair.1)
     }
@@ -70,16 +73,28 @@ public final class Digester: @unchecked Sendable {
     return hashes
   }
 
-  private func hashPair(_ content: RawSpan) -> (ContentHash, ContentHash) {
+  /// The hashes of two pages of ``pageByteCount`` bytes, wherever they lie.
+  public func hashPages(_ first: RawSpan, _ second: RawSpan) -> (ContentHash, ContentHash) {
+    precondition(
+      first.byteCount == Digester.pageByteCount && second.byteCount == Digester.pageByteCount,
+      "whole pages")
+    guard Digester.pairsPay else { return (hash(first), hash(second)) }
+    return hashPair(first, second)
+  }
+
+  private func hashPair(_ one: RawSpan, _ other: RawSpan) -> (ContentHash, ContentHash) {
     var words: [8 of UInt64] = .init(repeating: 0)
-    unsafe content.withUnsafeBytes { source in
-      unsafe withUnsafeMutableBytes(of: &words) { digests in
-        guard let first = unsafe source.baseAddress?.assumingMemoryBound(to: UInt8.self),
-          let digest = unsafe digests.baseAddress?.assumingMemoryBound(to: UInt8.self)
-        else { return }
-        // SAFETY: the span holds two pages, the words the two digests of 32 bytes.
-        unsafe godwit_sha256_pair(
-          first, first + Digester.pageByteCount, Digester.pageByteCount, digest, digest + 32)
+    unsafe one.withUnsafeBytes { one in
+      unsafe other.withUnsafeBytes { other in
+        unsafe withUnsafeMutableBytes(of: &words) { digests in
+          guard let first = unsafe one.baseAddress?.assumingMemoryBound(to: UInt8.self),
+            let second = unsafe other.baseAddress?.assumingMemoryBound(to: UInt8.self),
+            let digest = unsafe digests.baseAddress?.assumingMemoryBound(to: UInt8.self)
+          else { return }
+          // SAFETY: each span holds a page, the words the two digests of 32 bytes.
+          unsafe godwit_sha256_pair(
+            first, second, Digester.pageByteCount, digest, digest + 32)
+        }
       }
     }
     func hash(_ at: Int) -> ContentHash {
@@ -126,6 +141,15 @@ public final class Digester: @unchecked Sendable {
 }
 
 extension ContentHash {
+  /// Lends the 32 bytes.
+  public func withBytes<R, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
+    let words: [4 of UInt64] = [
+      word0.littleEndian, word1.littleEndian, word2.littleEndian, word3.littleEndian,
+    ]
+    // SAFETY: words have no padding, and the span ends with the call.
+    return try body(unsafe words.span.bytes)
+  }
+
   /// The hash that 32 bytes are.
   public init(_ bytes: RawSpan) {
     precondition(bytes.byteCount == Self.byteCount, "a SHA-256 has 32 bytes")

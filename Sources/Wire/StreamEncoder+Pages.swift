@@ -89,12 +89,12 @@ extension StreamEncoder {
   ///   - page: where it belongs; target pages have at least 2 KiB, to have room for the flag.
   ///   - digest: the 32 bytes.
   public mutating func appendPageHash(
-    _ page: RAMPageAddress, digest: [UInt8]
+    _ page: RAMPageAddress, digest: RawSpan
   ) throws(WireError) {
-    precondition(digest.count == WireSize.pageHash, "a SHA-256 has 32 bytes")
+    precondition(digest.byteCount == WireSize.pageHash, "a SHA-256 has 32 bytes")
     precondition(UInt64(targetPageSize) > RAMFlag.pageHash, "a page that has room for the flag")
     try appendWord(page, RAMFlag.pageHash)
-    buffer.append(contentsOf: digest)
+    buffer.append(span: digest)
   }
 
   /// The record that ends a part of the RAM section; the footer follows.

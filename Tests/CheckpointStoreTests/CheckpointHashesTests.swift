@@ -11,7 +11,7 @@ import Testing
     var room = [UInt8](repeating: 0xAA, count: 4096)
     var span = room.mutableSpan
     var bytes = span.mutableBytes
-    return hashes.read(try Digester().hash(page), into: &bytes) ? room : nil
+    return hashes.read([try Digester().hash(page)], into: &bytes) == [true] ? room : nil
   }
 
   private func all(_ hashes: CheckpointHashes) throws -> Set<ContentHash> {
@@ -41,6 +41,29 @@ import Testing
       #expect(try read(hashes, stranger) == nil)
     }
     #expect(try all(hashes) == expected, "the second time as the first")
+  }
+
+  @Test func `pages that are asked for together come each in its place`() throws {
+    let fixture = try StoreFixture()
+    let pages = (0..<200).map { $0 % 5 < 2 ? textPage(UInt64($0)) : noisePage(UInt64($0)) }
+    try fixture.save("one", [("a", pages.flatMap { $0 })])
+    let hashes = CheckpointHashes(try fixture.store.checkpoint(named: "one"))
+    _ = try all(hashes)
+    let digester = try Digester()
+    var order = Array(0..<200) + [7, 7, 8, 199, 0]
+    for round in 0..<3 {
+      if round > 0 { order.shuffle() }
+      // Every ninth is a page that is not there.
+      let wanted = order.enumerated().map { $0 % 9 == 4 ? noisePage(5000 + UInt64($1)) : pages[$1] }
+      var room = [UInt8](repeating: 0xAA, count: wanted.count * 4096)
+      var span = room.mutableSpan
+      var bytes = span.mutableBytes
+      let isRead = hashes.read(wanted.map { digester.hash($0) }, into: &bytes)
+      for (place, page) in wanted.enumerated() {
+        #expect(isRead[place] == (place % 9 != 4))
+        if isRead[place] { #expect(Array(room[place * 4096..<(place + 1) * 4096]) == page) }
+      }
+    }
   }
 
   @Test func `whoever has enough is given no more`() throws {

@@ -27,6 +27,8 @@ final class MadeContent: KnownContent {
     self.lies = lies
   }
 
+  func prepare() {}
+
   func announce(_ take: ([UInt64]) throws -> Bool) throws {
     let prefixes = announces ?? pages.withLock { $0.keys.map(\.prefix) }
     for start in stride(from: 0, to: prefixes.count, by: 1000) {
@@ -34,11 +36,14 @@ final class MadeContent: KnownContent {
     }
   }
 
-  func read(_ hash: ContentHash, into page: inout MutableRawSpan) -> Bool {
-    let found = pages.withLock { $0[hash] }
-    guard let content = lies ? knownPage(hash.word0) : found else { return false }
-    page.withUnsafeMutableBytes { $0.copyBytes(from: content) }
-    return true
+  func read(_ hashes: [ContentHash], into pages: inout MutableRawSpan) -> [Bool] {
+    let held = self.pages.withLock { held in hashes.map { held[$0] } }
+    return hashes.indices.map { index in
+      guard let content = lies ? knownPage(hashes[index].word0) : held[index] else { return false }
+      var page = pages._mutatingExtracting(index * 4096..<(index + 1) * 4096)
+      page.withUnsafeMutableBytes { $0.copyBytes(from: content) }
+      return true
+    }
   }
 }
 
@@ -83,7 +88,8 @@ final class MadeContent: KnownContent {
       encoder.appendSectionPart(id: 2)
       for (page, content) in pages {
         if asHashes {
-          try encoder.appendPageHash(page, digest: try knownHash(content).bytes)
+          let digest = try knownHash(content).bytes
+          try encoder.appendPageHash(page, digest: digest.span.bytes)
         } else {
           try encoder.appendPage(page, content: content.span.bytes)
         }

@@ -111,7 +111,7 @@ func knownHash(_ page: [UInt8]) throws -> ContentHash { try Digester().hash(page
     var page = [UInt8](repeating: 0xAA, count: 4096)
     var span = page.mutableSpan
     var room = span.mutableBytes
-    return content.read(hash, into: &room) ? page : nil
+    return content.read([hash], into: &room) == [true] ? page : nil
   }
 
   private func dump(_ file: ELFDump) throws -> (KnownFolder, any KnownContent) {
@@ -255,7 +255,12 @@ func knownHash(_ page: [UInt8]) throws -> ContentHash { try Digester().hash(page
     #expect(KnownContentPlace("raw:/a:b", store: "s") == .raw(path: "/a:b"))
     #expect(KnownContentPlace("elf:x", store: "s") == .elf(path: "x"))
     #expect(KnownContentPlace("checkpoint:c", store: "s") == .checkpoint(name: "c", store: "s"))
-    for text in ["", "raw", "raw:", "file:x", ":x"] {
+    for place in [
+      KnownContentPlace.raw(path: "/a b"), .elf(path: "c:d"), .checkpoint(name: "n", store: "/s/t"),
+    ] {
+      #expect(KnownContentPlace(place.text) == place)
+    }
+    for text in ["store:", "store:x", "store:/x", "store:x/", "", "raw", "raw:", "file:x", ":x"] {
       #expect(KnownContentPlace(text, store: "s") == nil)
     }
   }

@@ -28,7 +28,8 @@ final class MemorySource: SourceEndpoint {
   }
 
   var configuration: StreamConfiguration {
-    StreamConfiguration(machine: "pc-q35-10.0", targetPageBits: 10)
+    StreamConfiguration(
+      machine: "pc-q35-10.0", targetPageBits: UInt32(targetPageSize.trailingZeroBitCount))
   }
   var blocks: [RAMBlockDescription] { model.blocks }
   var targetPageSize: Int { model.targetPageSize }

@@ -39,7 +39,7 @@ final class TouchingGuest: PostcopyEndpoint {
   /// Pages that are not all zero.
   var memory: [RAMPageAddress: [UInt8]] { value.memory }
 
-  func pageByteCount(ofBlock index: Int) -> Int { 1024 }
+  func pageByteCount(ofBlock index: Int) -> Int { machine.targetPageSize }
 
   func prepare(configuration: StreamConfiguration, blocks: [RAMBlockDescription]) throws {}
 
@@ -65,12 +65,16 @@ final class TouchingGuest: PostcopyEndpoint {
   func complete() throws {}
 
   func advise(_ advice: PostcopyAdvice) throws {
-    guard advice.targetPageSize == 1024 else { throw Refused(description: "\(advice)") }
+    guard advice.targetPageSize == UInt64(machine.targetPageSize) else {
+      throw Refused(description: "\(advice)")
+    }
   }
 
   func discard(_ range: Range<UInt64>, ofBlock index: Int) throws {
     kept.withLock { kept in
-      for offset in stride(from: range.lowerBound, to: range.upperBound, by: 1024) {
+      for offset in stride(
+        from: range.lowerBound, to: range.upperBound, by: machine.targetPageSize)
+      {
         let page = RAMPageAddress(blockIndex: index, offset: offset)
         kept.memory[page] = nil
         kept.present.remove(page)

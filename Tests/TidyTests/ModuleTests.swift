@@ -38,7 +38,7 @@ import Testing
     "DemoGuest": ["Foundation"],
     "Demonstration": ["Endpoints", "CheckpointStore", "DemoGuest", "Foundation"],
     "godwit": [
-      "Demonstration", "Endpoints", "CheckpointStore", "VMM", "Pager", "Devices",
+      "Demonstration", "Endpoints", "CheckpointStore", "MigrationEngine", "VMM", "Pager", "Devices",
       "DirtyTracking", "QMP", "Transport", "Wire", "JSON", "ArgumentParser",
       "Glibc", "Dispatch", "Foundation",
     ],
@@ -87,6 +87,8 @@ import Testing
     "Sources/KVM/KernelCall.swift", "Sources/KVM/KVMVirtualMachine+DirtyLog.swift",
     "Sources/KVM/RunMapping.swift",
     "Sources/JSON/JSONValue+Parsing.swift", "Sources/MigrationEngine/ByteAccess.swift",
+    "Sources/MigrationEngine/Known/KnownPagesSender.swift",
+    "Sources/MigrationEngine/Known/LiveRun+KnownPages.swift",
     "Sources/MigrationEngine/Known/PageFile.swift", "Sources/MigrationEngine/Known/PageRoom.swift",
     "Sources/MigrationEngine/LiveRun+Sending.swift", "Sources/MigrationEngine/PageGather.swift",
     "Sources/MigrationEngine/PageReader.swift", "Sources/MigrationEngine/Signal.swift",

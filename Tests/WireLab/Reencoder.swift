@@ -61,10 +61,6 @@ package struct Reencoder: StreamVisitor {
   }
 
   package mutating func visitPageHash(_ page: RAMPageAddress, digest: RawSpan) throws {
-    // SAFETY: the loads are inside the span.
-    let bytes = digest.byteOffsets.map { offset in
-      unsafe digest.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt8.self)
-    }
-    try encoder.appendPageHash(page, digest: bytes)
+    try encoder.appendPageHash(page, digest: digest)
   }
 }

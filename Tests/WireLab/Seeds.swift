@@ -322,9 +322,10 @@ package enum Seeds {
     endPart(&encoder)
     encoder.appendSectionPart(id: 2)
     for (block, offset) in [(0, 0), (0, 4096), (1, 4096), (1, 0)] as [(Int, UInt64)] {
-      try encoder.appendPageHash(
-        RAMPageAddress(blockIndex: block, offset: offset),
-        digest: [UInt8](repeating: UInt8(block), count: 32))
+      let page = RAMPageAddress(blockIndex: block, offset: offset)
+      try [UInt8](repeating: UInt8(block), count: 32).withBytes(0..<32) {
+        try encoder.appendPageHash(page, digest: $0)
+      }
     }
     try encoder.appendZeroPage(RAMPageAddress(blockIndex: 1, offset: 0))
     endPart(&encoder)

@@ -15,8 +15,8 @@ import WireLab
   @Test func `a page by its hash is the word, its block's name and 32 bytes`() throws {
     var encoder = StreamEncoder(blockNames: ["a"])
     let digest = [UInt8](0..<32)
-    try encoder.appendPageHash(Self.page(0, 0x3000), digest: digest)
-    try encoder.appendPageHash(Self.page(0, 0x4000), digest: digest)
+    try encoder.appendPageHash(Self.page(0, 0x3000), digest: digest.span.bytes)
+    try encoder.appendPageHash(Self.page(0, 0x4000), digest: digest.span.bytes)
     #expect(
       encoder.buffer
         == [0, 0, 0, 0, 0, 0, 0x34, 0, 1, 0x61] + digest + [0, 0, 0, 0, 0, 0, 0x44, 0x20] + digest)
@@ -54,7 +54,8 @@ import WireLab
     try encoder.append(StreamConfiguration(machine: "m-1", targetPageBits: 12))
     try encoder.appendSectionStart(.ram(id: 2))
     try encoder.appendRAMSetup([RAMBlockDescription(name: "a", usedLength: 16384)])
-    try encoder.appendPageHash(Self.page(0, 0), digest: [UInt8](repeating: 1, count: 32))
+    let digest = [UInt8](repeating: 1, count: 32)
+    try encoder.appendPageHash(Self.page(0, 0), digest: digest.span.bytes)
     let error = Outcome(encoder.buffer, options: .init()) { .max }.error
     #expect(error?.kind == .illegalFlags)
     #expect(error?.description.contains("x-known-pages") == true)

@@ -10,6 +10,7 @@ final class PageSource: Sendable {
   let table: PageTable
   let packs: PackFiles
   private let spare = Mutex<[Scratch]>([])
+  let spareRuns = Mutex<[RunScratch]>([])
 
   /// What one reading thread needs.
   final class Scratch: @unchecked Sendable {
@@ -54,22 +55,9 @@ final class PageSource: Sendable {
     }
   }
 
-  /// Reads the page that a reference names, for somebody who compares it with its hash.
-  ///
-  /// - Returns: whether something was read that may be it.
-  func readUnverified(
-    _ reference: PageReference, into page: inout MutableRawSpan
-  ) throws(StoreError) -> Bool {
-    let entry = try table.entry(reference.number)
-    guard !entry.isFree, entry.hash.fingerprint == reference.fingerprint else { return false }
-    return try read(entry, number: reference.number, into: &page, verifies: false) == nil
-  }
-
   /// Reads what an entry describes; what is wrong with it, if anything is.
-  ///
-  /// - Parameter verifies: whether the page is compared with its hash.
   func read(
-    _ entry: PageEntry, number: UInt64, into page: inout MutableRawSpan, verifies: Bool = true
+    _ entry: PageEntry, number: UInt64, into page: inout MutableRawSpan
   ) throws(StoreError) -> Damage? {
     let location = entry.location
     let name = "packs/" + PackFiles.name(location.pack)
@@ -106,7 +94,7 @@ final class PageSource: Sendable {
         return Damage(file: name, what: "page \(number) at offset \(location.offset): \(wrong)")
       }
     }
-    guard !verifies || scratch.digester.hash(page.bytes) == entry.hash else {
+    guard scratch.digester.hash(page.bytes) == entry.hash else {
       return Damage(
         file: name,
         what: "page \(number) at offset \(location.offset) does not match its SHA-256")

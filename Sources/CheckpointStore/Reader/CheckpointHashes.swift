@@ -57,13 +57,13 @@ public final class CheckpointHashes: Sendable {
     if let failure { throw failure }
   }
 
-  /// Reads the page that has a hash.
+  /// Reads the pages that have some hashes, one after the other.
   ///
-  /// It is **not** compared with that: whoever asks has to.
-  /// - Returns: whether there is one and it could be read.
-  public func read(_ hash: ContentHash, into page: inout MutableRawSpan) -> Bool {
-    guard let reference = slots.withLock({ Self.find(hash, in: $0) }) else { return false }
-    return (try? checkpoint.store.source.readUnverified(reference, into: &page)) ?? false
+  /// They are **not** compared with those: whoever asks has to.
+  /// - Returns: for each hash whether there is a page and it could be read.
+  public func read(_ hashes: [ContentHash], into pages: inout MutableRawSpan) -> [Bool] {
+    let references = slots.withLock { slots in hashes.map { Self.find($0, in: slots) } }
+    return checkpoint.store.source.readUnverified(references, into: &pages)
   }
 
   private func reserve() throws(StoreError) {

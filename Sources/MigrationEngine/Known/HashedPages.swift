@@ -1,5 +1,5 @@
-// The pages of a file by their hashes: the hashes are made when they are asked for, by all
-// processors; then 12 bytes a page lead from a hash to the page.
+// The pages of a file by their hashes, which all processors make, ahead of time or when they are
+// asked for. They take 20 bytes a page: what is announced, and the way from a hash to the page.
 
 internal import Glibc
 public import PageHash
@@ -8,13 +8,27 @@ internal import Transport
 
 /// A file's pages, found by their hashes.
 ///
-/// Until ``announce(_:)`` has gone over it, nothing is found.
+/// A page is found once it was hashed, which ``prepare()`` begins, or else ``announce(_:)``.
 public final class HashedPages: KnownContent {
+  private struct Work {
+    /// The prefixes of the pages that were hashed, in the order in which they were.
+    var prefixes: [UInt64] = []
+    /// Threads that hash; nil before the first one.
+    var threadCount: Int?
+    var failure: (any Error)?
+  }
+
   private let file: PageFile
   private let places: Mutex<PagePlaces>
+  private let work = Mutex(Work())
+  /// Where the next part begins that nobody has begun.
+  private let nextPage = Atomic<Int>(0)
+  private let signal = Signal()
 
   /// Pages in one part of the work: 1 MiB of memory for each processor.
   private static let partPageCount = 256
+  /// Prefixes that are given at a time.
+  private static let announcedCount = 1 << 14
 
   init(_ file: PageFile) {
     self.file = file
@@ -24,42 +38,66 @@ public final class HashedPages: KnownContent {
   /// How many pages the file has, zero pages and repetitions included.
   public var pageCount: Int { file.pageCount }
 
-  /// Hashes the file, unless that was done, and gives what it holds.
-  public func announce(_ take: ([UInt64]) throws -> Bool) throws {
-    let ready = PartQueue()
-    places.withLock { $0.reserve(file.pageCount) }
-    var threads: [NamedThread] = []
-    let work: @Sendable () -> Void = { [self] in
-      hash(ready)
-      ready.finish()
-    }
-    defer {
-      ready.close()
-      for thread in threads { thread.join() }
-    }
+  /// Begins to hash the file, by all processors.
+  public func prepare() {
     let parts = (file.pageCount + Self.partPageCount - 1) / Self.partPageCount
-    for _ in 0..<min(parts, Self.processorCount) {
-      ready.begin()
+    let count = min(parts, Self.processorCount)
+    let isFirst = work.withLock { work in
+      guard work.threadCount == nil else { return false }
+      work.threadCount = count
+      return true
+    }
+    guard isFirst else { return }
+    places.withLock { $0.reserve(file.pageCount) }
+    for _ in 0..<count {
       do {
-        threads.append(try NamedThread(name: "godwit-known", work))
+        // The threads keep this object, and end when all is hashed.
+        _ = try NamedThread(name: "godwit-known") { [self] in
+          hash()
+          endThread(nil)
+        }
       } catch {
-        ready.finish()
-        // One is enough, if slower.
-        guard threads.isEmpty else { break }
-        throw error
+        endThread(error)
       }
     }
-    while let prefixes = ready.take() {
-      guard try take(prefixes) else { return }
+  }
+
+  private func endThread(_ error: (any Error)?) {
+    work.withLock { work in
+      work.threadCount = work.threadCount.map { $0 - 1 }
+      work.failure = work.failure ?? error
+    }
+    signal.announce()
+  }
+
+  /// Gives what the file holds, as far as it was hashed, and the rest as it is.
+  public func announce(_ take: ([UInt64]) throws -> Bool) throws {
+    prepare()
+    var given = 0
+    while true {
+      let seen = signal.changeCount
+      let (part, isOver, failure) = work.withLock { work in
+        let part = Array(work.prefixes[given...].prefix(Self.announcedCount))
+        return (part, work.threadCount == 0, work.failure)
+      }
+      given += part.count
+      if !part.isEmpty {
+        guard try take(part) else { return }
+      } else if isOver {
+        if let failure, nextPage.load(ordering: .relaxed) < file.pageCount { throw failure }
+        return
+      } else {
+        signal.wait(after: seen, timeout: .seconds(1))
+      }
     }
   }
 
   /// Hashes parts until there are none left.
-  private func hash(_ ready: PartQueue) {
+  private func hash() {
     guard let digester = try? Digester() else { return }
     var buffer = PageRoom(pageCount: Self.partPageCount)
     while true {
-      let first = ready.nextPage.add(Self.partPageCount, ordering: .relaxed).oldValue
+      let first = nextPage.add(Self.partPageCount, ordering: .relaxed).oldValue
       guard first < file.pageCount else { return }
       let count = buffer.withMutableBytes { room in file.read(from: first, into: &room) }
       let hashes = buffer.withBytes { bytes in
@@ -71,14 +109,29 @@ public final class HashedPages: KnownContent {
             ? nil : hashes[index].prefix
         }
       }
-      guard ready.put(prefixes) else { return }
+      work.withLock { $0.prefixes += prefixes }
+      signal.announce()
     }
   }
 
-  /// Reads the page with a hash.
-  public func read(_ hash: ContentHash, into page: inout MutableRawSpan) -> Bool {
-    guard let number = places.withLock({ $0.find(hash) }) else { return false }
-    return file.read(from: number, into: &page) == 1
+  /// Reads the pages with some hashes; what lies together in the file, in one go.
+  public func read(_ hashes: [ContentHash], into pages: inout MutableRawSpan) -> [Bool] {
+    let numbers = places.withLock { places in hashes.map { places.find($0) } }
+    var isRead = [Bool](repeating: false, count: hashes.count)
+    var start = 0
+    while start < hashes.count {
+      guard let first = numbers[start] else {
+        start += 1
+        continue
+      }
+      var end = start + 1
+      while end < hashes.count, numbers[end] == first + end - start { end += 1 }
+      var part = pages._mutatingExtracting(start * knownPageByteCount..<end * knownPageByteCount)
+      let count = file.read(from: first, into: &part)
+      for index in start..<start + count { isRead[index] = true }
+      start = end
+    }
+    return isRead
   }
 
   /// How many processors may be used.
@@ -103,14 +156,12 @@ struct PagePlaces: Sendable {
 
   private static func tag(_ hash: ContentHash) -> UInt64 { hash.word1 & 0xFFFF_FFFF }
 
-  /// Adds a page; whether it is the one that its hash leads to.
+  /// Adds a page; whether there was none with that hash.
   mutating func insert(_ hash: ContentHash, page: Int) -> Bool {
     guard count < slots.count - 1 else { return false }
     var slot = home(hash)
     while slots[slot] != 0 {
-      if slots[slot] & 0xFFFF_FFFF == Self.tag(hash) {
-        return slots[slot] >> 32 == UInt64(page + 1)
-      }
+      if slots[slot] & 0xFFFF_FFFF == Self.tag(hash) { return false }
       slot += 1
       if slot == slots.count { slot = 0 }
     }
@@ -129,72 +180,5 @@ struct PagePlaces: Sendable {
       if slot == slots.count { slot = 0 }
     }
     return nil
-  }
-}
-
-/// Parts of an announcement on their way from the threads that make them.
-private final class PartQueue: Sendable {
-  private struct State {
-    var parts: [[UInt64]] = []
-    var makers = 0
-    var isClosed = false
-  }
-
-  /// Parts that may wait to be taken.
-  private static let capacity = 64
-
-  /// Where the next part begins.
-  let nextPage = Atomic<Int>(0)
-  private let state = Mutex(State())
-  private let signal = Signal()
-
-  /// One more thread makes parts.
-  func begin() { state.withLock { $0.makers += 1 } }
-
-  /// One of them is done.
-  func finish() {
-    state.withLock { $0.makers -= 1 }
-    signal.announce()
-  }
-
-  /// Hands a part over; false when nobody wants any.
-  func put(_ part: [UInt64]) -> Bool {
-    while true {
-      let seen = signal.changeCount
-      let isDone: Bool? = state.withLock { state in
-        if state.isClosed { return false }
-        guard state.parts.count < Self.capacity else { return nil }
-        if !part.isEmpty { state.parts.append(part) }
-        return true
-      }
-      if let isDone {
-        signal.announce()
-        return isDone
-      }
-      signal.wait(after: seen, timeout: .seconds(1))
-    }
-  }
-
-  /// The next part; none when all were made and taken.
-  func take() -> [UInt64]? {
-    while true {
-      let seen = signal.changeCount
-      let (part, isOver) = state.withLock { state -> ([UInt64]?, Bool) in
-        if !state.parts.isEmpty { return (state.parts.removeFirst(), false) }
-        return (nil, state.makers == 0)
-      }
-      if let part {
-        signal.announce()
-        return part
-      }
-      if isOver { return nil }
-      signal.wait(after: seen, timeout: .seconds(1))
-    }
-  }
-
-  /// No part is wanted any more.
-  func close() {
-    state.withLock { $0.isClosed = true }
-    signal.announce()
   }
 }

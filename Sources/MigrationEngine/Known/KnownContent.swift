@@ -8,6 +8,9 @@ public import PageHash
 /// What it hands out is compared with the hash by whoever asks: it need not have been checked, and
 /// may have changed since it was announced. Several threads may call it at once.
 public protocol KnownContent: AnyObject, Sendable {
+  /// Begins with what takes long, so that it is done when somebody asks; returns at once.
+  func prepare()
+
   /// Gives the first 40 bits of the hash of every page that is held, in parts, zero pages left out;
   /// afterwards, and for what was given already, ``read(_:into:)`` finds the pages.
   ///
@@ -15,10 +18,12 @@ public protocol KnownContent: AnyObject, Sendable {
   /// - Throws: why no more can be said; what was given stays so.
   func announce(_ take: ([UInt64]) throws -> Bool) throws
 
-  /// Fills a page of 4096 bytes with what is held under a hash.
+  /// Fills pages of 4096 bytes, one after the other, with what is held under some hashes.
   ///
-  /// - Returns: whether anything is.
-  func read(_ hash: ContentHash, into page: inout MutableRawSpan) -> Bool
+  /// Pages that lie together are asked for together, as they lie in the machine.
+  /// - Parameter pages: as many pages as there are hashes.
+  /// - Returns: for each hash whether anything is held and its page was filled.
+  func read(_ hashes: [ContentHash], into pages: inout MutableRawSpan) -> [Bool]
 }
 
 /// The size of the pages that known content consists of, in bytes.

@@ -9,20 +9,36 @@ public enum KnownContentPlace: Sendable, Hashable {
   /// A file of pages one after the other: an image of memory, a memory back end's file.
   case raw(path: String)
 
-  /// A place as it is written: `checkpoint:NAME`, `elf:FILE` or `raw:FILE`; nil for anything else.
+  /// A place as it is written: `checkpoint:NAME`, `elf:FILE`, `raw:FILE`, or `store:FOLDER/NAME`
+  /// for a checkpoint of a store that is named with it; nil for anything else.
   ///
   /// - Parameters:
   ///   - text: what was written.
   ///   - store: the folder of the store that checkpoints are looked for in.
-  public init?(_ text: String, store: String) {
+  public init?(_ text: String, store: String = "") {
     guard let colon = text.firstIndex(of: ":") else { return nil }
     let rest = String(text[text.index(after: colon)...])
     guard !rest.isEmpty else { return nil }
     switch text[..<colon] {
     case "checkpoint": self = .checkpoint(name: rest, store: store)
+    case "store":
+      guard let slash = rest.lastIndex(of: "/"), slash > rest.startIndex,
+        rest.index(after: slash) < rest.endIndex
+      else { return nil }
+      self = .checkpoint(
+        name: String(rest[rest.index(after: slash)...]), store: String(rest[..<slash]))
     case "elf": self = .elf(path: rest)
     case "raw": self = .raw(path: rest)
     default: return nil
+    }
+  }
+
+  /// The place as it is written, complete: for another process.
+  public var text: String {
+    switch self {
+    case .checkpoint(let name, let store): "store:\(store)/\(name)"
+    case .elf(let path): "elf:\(path)"
+    case .raw(let path): "raw:\(path)"
     }
   }
 

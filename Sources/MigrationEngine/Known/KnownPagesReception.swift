@@ -1,5 +1,5 @@
-// Pages that came as their hashes, at their destination: a few at a time are read from what is held
-// here, compared with their hashes, and placed; the source is told of the others.
+// Pages that came as their hashes, at their destination: what is held here is placed, and the
+// source is told of the others.
 
 internal import MigrationCore
 internal import PageHash
@@ -8,18 +8,22 @@ internal import Wire
 
 /// The hashes that came and are not placed yet, and the pages that could not be.
 ///
-/// One thread uses it, the one that receives.
+/// One thread uses it, the one that receives. A full batch is looked for by a thread beside it,
+/// while the one before is placed; what is left at the end of a read is looked for at once.
 final class KnownPagesReception {
-  /// Pages that are read and compared together.
-  private static let batchPageCount = 64
+  /// Places a page that is here.
+  typealias Placing = (RAMPageAddress, RawSpan) throws -> Void
 
   private let contents: [any KnownContent]
   private let digester: Digester
   private let counters: ProgressCounters
-  private var pending: [(page: RAMPageAddress, hash: ContentHash)] = []
   private var missed: MissedPages
-  private var room = PageRoom(pageCount: batchPageCount)
   private var wasAnyMissed = false
+  private var filling = KnownPagesBatch()
+  private var other = KnownPagesBatch()
+  /// The batch that is being looked for beside this thread.
+  private var underWay: KnownPagesBatch?
+  private var finder: KnownPagesFinder?
 
   /// Nothing has come; the blocks are those of the stream.
   init(
@@ -31,16 +35,21 @@ final class KnownPagesReception {
     missed = MissedPages(blocks: blocks, pageSize: knownPageByteCount)
   }
 
+  deinit {
+    finder?.wait()
+    finder?.end()
+  }
+
   /// Whether pages have to be settled before anything else of the stream is looked at.
-  var hasPending: Bool { !pending.isEmpty }
+  var hasPending: Bool { !filling.isEmpty || underWay != nil }
 
   /// Pages that were told as missed and have not come since.
   var missedCount: Int { missed.count }
 
-  /// Takes a record; whether it is time to settle.
+  /// Takes a record; whether it is time to go on.
   func add(_ page: RAMPageAddress, digest: RawSpan) -> Bool {
-    pending.append((page, ContentHash(digest)))
-    return pending.count >= Self.batchPageCount
+    filling.add(page, ContentHash(digest))
+    return filling.isFull
   }
 
   /// A page came with its content.
@@ -53,53 +62,46 @@ final class KnownPagesReception {
     if wasAnyMissed { missed.discard(block: block, ranges) }
   }
 
-  /// Places what came, and says what the source has to be told before anything else.
-  func settle(
-    _ place: (RAMPageAddress, RawSpan) throws -> Void
-  ) throws -> [ReturnPathMessage] {
-    guard !pending.isEmpty else { return [] }
-    let batch = pending
-    pending.removeAll(keepingCapacity: true)
-    let isHere = find(batch)
-    for index in batch.indices {
-      let page = batch[index].page
-      guard isHere[index] else {
+  /// Has the full batch looked for, and places the one before it; what the source has to be told.
+  func advance(_ place: Placing) throws -> [ReturnPathMessage] {
+    let finder = try self.finder ?? KnownPagesFinder(contents)
+    self.finder = finder
+    finder.wait()
+    let found = underWay
+    underWay = filling
+    finder.begin(filling)
+    filling = found ?? other
+    return try found.map { try put($0, place) } ?? []
+  }
+
+  /// Places everything that came, and says what the source has to be told before anything else.
+  func settle(_ place: Placing) throws -> [ReturnPathMessage] {
+    var messages: [ReturnPathMessage] = []
+    if let found = underWay {
+      finder?.wait()
+      underWay = nil
+      other = found
+      messages = try put(found, place)
+    }
+    guard !filling.isEmpty else { return messages }
+    filling.find(in: contents, digester)
+    return messages + (try put(filling, place))
+  }
+
+  /// Places what is here of a batch, and empties it.
+  private func put(_ batch: KnownPagesBatch, _ place: Placing) throws -> [ReturnPathMessage] {
+    defer { batch.clear() }
+    for (index, page) in batch.pages.enumerated() {
+      guard batch.isHere[index] else {
         wasAnyMissed = true
         missed.miss(page)
         counters.missedPages.add(1, ordering: .relaxed)
         continue
       }
-      try room.withBytes { bytes in
-        let start = index * knownPageByteCount
-        try place(page, bytes.extracting(start..<start + knownPageByteCount))
-      }
+      try batch.withPage(index) { try place(page, $0) }
       arrive(page)
     }
-    counters.hashedPages.add(UInt64(batch.count), ordering: .relaxed)
+    counters.hashedPages.add(UInt64(batch.pages.count), ordering: .relaxed)
     return wasAnyMissed ? missed.takeMessages() : []
-  }
-
-  /// Reads the pages of a batch into the room; which of them have their hashes.
-  private func find(
-    _ batch: [(page: RAMPageAddress, hash: ContentHash)]
-  ) -> [Bool] {
-    var isHere = [Bool](repeating: false, count: batch.count)
-    // The first content that has a hash may have changed since: then the next one is asked.
-    for content in contents {
-      var isRead = false
-      for index in batch.indices where !isHere[index] {
-        let isFound = room.withMutablePage(index) { page in
-          content.read(batch[index].hash, into: &page)
-        }
-        isRead = isRead || isFound
-      }
-      guard isRead else { continue }
-      let hashes = room.withBytes { bytes in
-        digester.hashPages(bytes.extracting(first: batch.count * knownPageByteCount))
-      }
-      for index in batch.indices { isHere[index] = hashes[index] == batch[index].hash }
-      if !isHere.contains(false) { break }
-    }
-    return isHere
   }
 }

@@ -33,15 +33,13 @@ struct PageRoom: ~Copyable {
     return try body(&span)
   }
 
-  /// Lends one page, to be written.
-  mutating func withMutablePage<R, E: Error>(
-    _ page: Int, _ body: (inout MutableRawSpan) throws(E) -> R
-  ) throws(E) -> R {
-    try withMutableBytes { (all) throws(E) in
-      let start = page * knownPageByteCount
-      var part = all._mutatingExtracting(start..<start + knownPageByteCount)
-      return try body(&part)
-    }
+  /// Copies a page of another room into one of this.
+  mutating func copyPage(_ source: Int, of other: borrowing PageRoom, to page: Int) {
+    let size = knownPageByteCount
+    // SAFETY: slicing checks both ranges; two rooms have no memory in common.
+    let from = unsafe UnsafeRawBufferPointer(other.memory)[source * size..<(source + 1) * size]
+    unsafe UnsafeMutableRawBufferPointer(rebasing: memory[page * size..<(page + 1) * size])
+      .copyMemory(from: UnsafeRawBufferPointer(rebasing: from))
   }
 
   /// Whether a page holds nothing but zeros.

@@ -18,7 +18,10 @@ extension Reception {
       throw DestinationStateMachine.Refusal(
         description: "The source sent a page by its hash before it had announced its memory.")
     }
-    if known.add(page, digest: digest) { try settleKnownPages() }
+    guard known.add(page, digest: digest) else { return }
+    for message in try known.advance({ page, content in try place(page, content) }) {
+      try reply(message)
+    }
   }
 
   /// Places the pages that came as hashes, so that what comes next finds them in their places, and

@@ -1,0 +1,143 @@
+// A few pages that came as hashes, read from what is held here and compared: by a thread of their
+// own where they come in large numbers, so that one batch is placed while the next is looked for.
+
+internal import MigrationCore
+internal import PageHash
+internal import Synchronization
+internal import Transport
+internal import Wire
+
+/// Pages that are read and compared together; one thread at a time uses a batch.
+final class KnownPagesBatch: @unchecked Sendable {
+  /// How many pages it has at most: what fits the cache that a processor has for itself.
+  static let pageCount = 64
+
+  private(set) var pages: [RAMPageAddress] = []
+  private var hashes: [ContentHash] = []
+  /// Which pages are here, once they were looked for.
+  private(set) var isHere: [Bool] = []
+  /// The pages in their order, and those that are being looked at.
+  private var room = PageRoom(pageCount: pageCount)
+  private var spare = PageRoom(pageCount: pageCount)
+
+  var isEmpty: Bool { pages.isEmpty }
+  var isFull: Bool { pages.count == Self.pageCount }
+
+  func add(_ page: RAMPageAddress, _ hash: ContentHash) {
+    pages.append(page)
+    hashes.append(hash)
+  }
+
+  func clear() {
+    pages.removeAll(keepingCapacity: true)
+    hashes.removeAll(keepingCapacity: true)
+    isHere = []
+  }
+
+  /// Lends a page that is here.
+  func withPage<R>(_ index: Int, _ body: (RawSpan) throws -> R) rethrows -> R {
+    try room.withBytes { bytes in
+      let start = index * knownPageByteCount
+      return try body(bytes.extracting(start..<start + knownPageByteCount))
+    }
+  }
+
+  /// Reads the pages and compares all of their hashes.
+  func find(in contents: [any KnownContent], _ digester: Digester) {
+    isHere = [Bool](repeating: false, count: pages.count)
+    // The first content that has a hash may have changed since: then the next one is asked.
+    for content in contents {
+      let wanted = pages.indices.filter { !isHere[$0] }
+      guard !wanted.isEmpty else { break }
+      let count = wanted.count * knownPageByteCount
+      let found = spare.withMutableBytes { room in
+        var part = room._mutatingExtracting(first: count)
+        return content.read(wanted.map { hashes[$0] }, into: &part)
+      }
+      guard found.contains(true) else { continue }
+      let computed = spare.withBytes { digester.hashPages($0.extracting(first: count)) }
+      if wanted.count == pages.count { swap(&room, &spare) }
+      for (place, index) in wanted.enumerated() where computed[place] == hashes[index] {
+        isHere[index] = true
+        if wanted.count < pages.count { room.copyPage(place, of: spare, to: index) }
+      }
+    }
+  }
+}
+
+/// A thread that looks for the pages of one batch at a time.
+final class KnownPagesFinder: Sendable {
+  private enum Work {
+    case none
+    case wanted(KnownPagesBatch)
+    case found
+    case ended
+  }
+
+  private let work = Mutex(Work.none)
+  private let signal = Signal()
+
+  /// Starts the thread.
+  init(_ contents: [any KnownContent]) throws {
+    let digester = try Digester()
+    _ = try NamedThread(name: "godwit-lookup") { [self] in
+      while let batch = next() {
+        batch.find(in: contents, digester)
+        finish()
+      }
+    }
+  }
+
+  /// Hands a batch over, which is the thread's until ``wait()`` returns.
+  func begin(_ batch: KnownPagesBatch) {
+    work.withLock { $0 = .wanted(batch) }
+    signal.announce()
+  }
+
+  /// Waits until the batch that was handed over has been looked for.
+  func wait() {
+    while true {
+      let seen = signal.changeCount
+      let isDone = work.withLock { work in
+        switch work {
+        case .none, .ended: return true
+        case .wanted: return false
+        case .found:
+          work = .none
+          return true
+        }
+      }
+      if isDone { return }
+      signal.wait(after: seen, timeout: .seconds(1))
+    }
+  }
+
+  /// Ends the thread; nothing may be under way.
+  func end() {
+    work.withLock { $0 = .ended }
+    signal.announce()
+  }
+
+  private func next() -> KnownPagesBatch? {
+    while true {
+      let seen = signal.changeCount
+      let (batch, isOver) = work.withLock { work -> (KnownPagesBatch?, Bool) in
+        switch work {
+        case .wanted(let batch): (batch, false)
+        case .none, .found: (nil, false)
+        case .ended: (nil, true)
+        }
+      }
+      if let batch { return batch }
+      if isOver { return nil }
+      signal.wait(after: seen, timeout: .seconds(1))
+    }
+  }
+
+  private func finish() {
+    work.withLock { work in
+      if case .wanted = work { work = .found }
+    }
+    signal.announce()
+  }
+}
