@@ -2,7 +2,7 @@
 // machine is whole, and ends with the machine.
 
 internal import MigrationCore
-internal import MigrationEngine
+public import MigrationEngine
 internal import Synchronization
 public import Transport
 internal import Userfault
@@ -29,19 +29,28 @@ public final class PagerServer: Sendable {
 
   private let control: PagerControl
   private let calls: MachineCalls
+  private let knownContent: [any KnownContent]?
   private let given = Mutex(Given())
 
-  private init(_ control: PagerControl) {
+  private init(_ control: PagerControl, _ knownContent: [any KnownContent]?) {
     self.control = control
+    self.knownContent = knownContent
     calls = MachineCalls(control)
   }
 
   /// Serves the machine at the other end of a descriptor; returns when there is none any more.
   ///
+  /// - Parameters:
+  ///   - descriptor: the link to the machine.
+  ///   - knownContent: what is held here already, where source and machine have the capability
+  ///     `x-known-pages`.
   /// - Throws: what is wrong with what the machine says.
-  public static func serve(_ descriptor: consuming OwnedDescriptor) throws {
+  public static func serve(
+    _ descriptor: consuming OwnedDescriptor, knownContent: [any KnownContent]? = nil
+  ) throws {
+    for content in knownContent ?? [] { content.prepare() }
     let control = try PagerControl(descriptor, peer: "the machine")
-    let server = PagerServer(control)
+    let server = PagerServer(control, knownContent)
     try control.send(.hello(version: PagerMessage.version))
     guard let (first, _) = try control.receive() else { return }
     guard case .hello(let version) = first, version == PagerMessage.version else {
@@ -113,6 +122,7 @@ public final class PagerServer: Sendable {
   private var options: DestinationOptions {
     var options = DestinationOptions()
     options.takesPostcopy = true
+    options.knownContent = knownContent
     options.statusObserver = { [control] status in try? control.send(.status(status)) }
     return options
   }

@@ -83,13 +83,11 @@ final class KnownFolder {
   }
 }
 
-/// A page of bytes that follow from a number; 0 is the page of zeros.
+/// A page that there is once for each number; 0 is the page of zeros.
 func knownPage(_ number: UInt64) -> [UInt8] {
-  var state = number &* 0x9e37_79b9_7f4a_7c15
-  return (0..<4096).map { _ in
-    state = state &* 6_364_136_223_846_793_005 &+ number
-    return UInt8(truncatingIfNeeded: state >> 56)
-  }
+  var page = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: 4096)
+  for index in 0..<8 { page[index] = UInt8(truncatingIfNeeded: number >> UInt64(index * 8)) }
+  return page
 }
 
 func knownHash(_ page: [UInt8]) throws -> ContentHash { try Digester().hash(page) }

@@ -86,8 +86,8 @@ import Wire
   @Test(.timeLimit(.minutes(1)))
   func `links that break anywhere cost the guest nothing but time`() throws {
     var breaks = 0
-    for seed in 0..<16 as Range<UInt64> { breaks += try breakLinks(seed) }
-    #expect(breaks >= 6, "links broke while the machine ran")
+    for seed in 0..<10 as Range<UInt64> { breaks += try breakLinks(seed) }
+    #expect(breaks >= 4, "links broke while the machine ran")
   }
 
   /// Moves a machine over links that break, and says how many did while it ran.

@@ -16,6 +16,7 @@ final class WritingMemory: LiveSourceEndpoint, @unchecked Sendable {
   }
 
   static let size = 4096
+  private static let zeros = [UInt8](repeating: 0, count: size)
 
   let blocks: [RAMBlockDescription]
   private let memory: [UnsafeMutableRawBufferPointer]
@@ -67,7 +68,7 @@ final class WritingMemory: LiveSourceEndpoint, @unchecked Sendable {
       for offset in stride(from: 0, to: blocks[index].usedLength, by: Self.size) {
         let page = RAMPageAddress(blockIndex: index, offset: offset)
         let bytes = Array(room(page))
-        if bytes.contains(where: { $0 != 0 }) { found[page] = bytes }
+        if bytes != Self.zeros { found[page] = bytes }
       }
     }
     return found
@@ -138,7 +139,7 @@ final class WritingMemory: LiveSourceEndpoint, @unchecked Sendable {
 
   func lend(_ page: RAMPageAddress) -> LentPage {
     let content = room(page)
-    return content.allSatisfy { $0 == 0 } ? .zero : .data(UnsafeRawBufferPointer(content))
+    return Array(content) == Self.zeros ? .zero : .data(UnsafeRawBufferPointer(content))
   }
 
   func putBack(_ run: RAMPageRun) {
@@ -163,6 +164,6 @@ final class WritingMemory: LiveSourceEndpoint, @unchecked Sendable {
   ) throws -> PageContent {
     let content = room(page)
     buffer.copyBytes(from: content)
-    return content.allSatisfy { $0 == 0 } ? .zero : .data
+    return Array(content) == Self.zeros ? .zero : .data
   }
 }

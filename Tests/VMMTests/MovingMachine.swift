@@ -5,6 +5,7 @@ import DirtyTracking
 import Foundation
 import GuestMemory
 import JSON
+import MigrationEngine
 import QMP
 import Synchronization
 import Testing
@@ -26,7 +27,7 @@ final class MovingMachine {
     isIncoming: Bool = false, byteCount: Int = byteCount, runsOn: Bool = false,
     accelerator: AcceleratorKind = .kvm, dirtyLog: DirtyLogKind? = nil, megabytesPerSecond: Int = 1,
     workingMegabytes: Int = 4, freePercent: Int = 0, reusedMegabytesPerSecond: Int = 0,
-    usesHugePages: Bool = false
+    usesHugePages: Bool = false, known: [KnownContentPlace] = []
   ) throws {
     serial = Self.path("serial")
     var configuration = MachineConfiguration(memoryByteCount: UInt64(byteCount))
@@ -45,6 +46,7 @@ final class MovingMachine {
     configuration.incoming = isIncoming ? .deferred : nil
     configuration.startsPaused = isIncoming && !runsOn
     configuration.usesHugePages = usesHugePages
+    configuration.known = known
     configuration.pagerCommand = try OwnExecutable.pagerCommand()
     machine = try Machine(configuration)
     let events = RecordedEvents()

@@ -12,7 +12,8 @@ extension MachineMonitor {
       .optional("status", .enumeration(migrationStatus)), .optional("ram", .object(ramAccount)),
       .optional("total-time", .int), .optional("expected-downtime", .int),
       .optional("downtime", .int), .optional("setup-time", .int),
-      .optional("cpu-throttle-percentage", .int), .optional("error-desc", .string),
+      .optional("cpu-throttle-percentage", .int), .optional("known-pages", .object(knownAccount)),
+      .optional("error-desc", .string),
       .optional("blocked-reasons", .list(.string)),
       .optional("postcopy-blocktime", .integer(.uint32)),
       .optional("postcopy-vcpu-blocktime", .list(.integer(.uint32))),
@@ -26,6 +27,14 @@ extension MachineMonitor {
     [
       .required("count", .size), .required("p50", .number), .required("p99", .number),
       .required("maximum", .number),
+    ])
+
+  /// Godwit's own: there only where the capability `x-known-pages` is on.
+  private static let knownAccount = QMPObject(
+    "KnownPagesStats",
+    [
+      .required("announced", .int), .required("hashed", .int), .required("missed", .int),
+      .required("saved-bytes", .size),
     ])
 
   private static let ramAccount = QMPObject(
@@ -57,6 +66,17 @@ extension MigrationAccount {
     add("downtime", downtimeMilliseconds)
     add("setup-time", setupMilliseconds)
     add("cpu-throttle-percentage", throttlePercent)
+    if let known {
+      members.append(
+        JSONMember(
+          "known-pages",
+          [
+            "announced": JSONValue(known.announcedPageCount),
+            "hashed": JSONValue(known.hashedPageCount),
+            "missed": JSONValue(known.missedPageCount),
+            "saved-bytes": JSONValue(known.savedByteCount),
+          ]))
+    }
     if let failure { members.append(JSONMember("error-desc", .string(failure))) }
     if !blockers.isEmpty {
       members.append(JSONMember("blocked-reasons", .array(blockers.map { .string($0) })))

@@ -36,6 +36,23 @@ public struct MigrationAccount: Sendable, Equatable {
   public var pageLatency: LatencySummary?
   /// The account of the memory; nil before it begins, and for an incoming one.
   public var ram: RAM?
+  /// The account of pages that went as hashes; nil without the capability `x-known-pages`.
+  public var known: Known?
+
+  /// The account of pages that the destination held.
+  public struct Known: Sendable, Equatable {
+    /// Pages that it announced.
+    public var announcedPageCount: UInt64 = 0
+    /// Pages that went as hashes, each time they did.
+    public var hashedPageCount: UInt64 = 0
+    /// Pages of these that it did not hold after all.
+    public var missedPageCount: UInt64 = 0
+    /// Bytes of content that did not have to go.
+    public var savedByteCount: UInt64 = 0
+
+    /// An account of nothing.
+    public init() {}
+  }
 
   /// The account of the memory.
   public struct RAM: Sendable, Equatable {

@@ -37,6 +37,7 @@ struct MigrationCapability: Sendable {
     MigrationCapability("switchover-ack", "its devices ask for none"),
     MigrationCapability("dirty-limit", "it keeps no dirty ring; start it with --dirty-log ring"),
     MigrationCapability("mapped-ram", "it writes streams, not images"),
+    MigrationCapability("x-known-pages", "it sends every page with its content"),
   ]
 
   /// Which of the two excludes the other, or needs it, and is not satisfied.
@@ -51,6 +52,9 @@ struct MigrationCapability: Sendable {
     }
     if has("auto-converge"), has("dirty-limit") {
       return "dirty-limit conflicts with auto-converge, choose only one of them"
+    }
+    if has("x-known-pages"), !has("return-path"), !has("postcopy-ram") {
+      return "Capability 'x-known-pages' requires capability 'return-path'"
     }
     if has("postcopy-ram"), has("background-snapshot") {
       return "Postcopy is not compatible with background snapshot"

@@ -3,6 +3,7 @@
 public import Devices
 public import GuestMemory
 import KVM
+public import MigrationEngine
 import Synchronization
 import Transport
 
@@ -23,9 +24,16 @@ public final class Machine: Sendable {
 
   /// Puts a machine together: memory, devices, boot images and processors, none of which runs.
   ///
-  /// - Parameter configuration: what it is to be.
+  /// - Parameters:
+  ///   - configuration: what it is to be.
+  ///   - openKnown: opens a place of pages that are held here already; files are opened anyway.
   /// - Throws: ``MachineError`` with a sentence about what this host lacks or what was asked wrong.
-  public init(_ configuration: MachineConfiguration) throws(MachineError) {
+  public init(
+    _ configuration: MachineConfiguration,
+    openKnown: @escaping @Sendable (KnownContentPlace) throws -> (any KnownContent)? = {
+      try $0.openFile()
+    }
+  ) throws(MachineError) {
     try configuration.check()
     try configuration.checkMemory()
     self.configuration = configuration
@@ -49,7 +57,8 @@ public final class Machine: Sendable {
     ) { isQuiet in parts.setQuiet(isQuiet) }
     let mover = MachineMover(
       parts, hardware.accelerator, life, dirtyLog: dirtyLog,
-      pagerCommand: configuration.pagerCommand)
+      pagerCommand: configuration.pagerCommand,
+      known: KnownHere(places: configuration.known, open: openKnown))
     life.whenEnded { [weak mover] _ in mover?.end() }
     migration = mover
   }

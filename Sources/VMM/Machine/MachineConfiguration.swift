@@ -2,6 +2,7 @@
 
 public import Devices
 public import DirtyTracking
+public import MigrationEngine
 
 /// What a machine is made of.
 public struct MachineConfiguration: Sendable, Equatable {
@@ -37,6 +38,9 @@ public struct MachineConfiguration: Sendable, Equatable {
   /// What is run as the pager that receives a machine's memory while it runs; it must call
   /// `PagerServer.serve`.
   public var pagerCommand = ["/proc/self/exe", "pager"]
+  /// Pages that are held here already, for a machine that arrives and whose source has the
+  /// capability `x-known-pages` as it has itself.
+  public var known: [KnownContentPlace] = []
   /// Whether it waits for `cont` before its first instruction.
   public var startsPaused = false
   /// Whether a reset that the guest asks for ends the machine.

@@ -11,7 +11,9 @@ import Userfault
 
 extension MachineMover {
   var supportedCapabilities: Set<String> {
-    var names: Set = ["events", "return-path", "pause-before-switchover", "auto-converge"]
+    var names: Set = [
+      "events", "return-path", "pause-before-switchover", "auto-converge", "x-known-pages",
+    ]
     if PagerSession.isOffered { names.formUnion(["postcopy-ram", "postcopy-blocktime"]) }
     if accelerator.limitsDirtyRate { names.insert("dirty-limit") }
     return names
@@ -36,7 +38,8 @@ extension MachineMover {
       try life.apply(.incomingDone(runs: life.startsAfterIncoming))
     }
     let reception = try reception(
-      into: destination, isPaged: settings.has("postcopy-ram"))
+      into: destination, isPaged: settings.has("postcopy-ram"),
+      takesKnownPages: settings.has("x-known-pages"))
     enter(.setup) { state in
       state.account = MigrationAccount(.setup, isIncoming: true)
       state.account.listeningAddresses = [origin.listeningAddress].compactMap { $0 }
@@ -50,15 +53,20 @@ extension MachineMover {
 
   /// What fills the machine: a pager where its memory may come after it.
   private func reception(
-    into destination: MachineDestination, isPaged: Bool
+    into destination: MachineDestination, isPaged: Bool, takesKnownPages: Bool
   ) throws(MachineError) -> any MachineReception {
     let observer: @Sendable (MigrationCore.MigrationStatus) -> Void = { [weak self] status in
       self?.follow(status)
     }
-    guard isPaged else { return WholeReception(destination, observer: observer) }
+    guard isPaged else {
+      return WholeReception(
+        destination, knownContent: takesKnownPages ? try known.contents() : nil,
+        observer: observer)
+    }
     do {
       return try PagerSession(
-        command: pagerCommand, blocks: try MachineDestination.sharedBlocks(of: parts.ram),
+        command: pagerCommand + (takesKnownPages ? known.arguments : []),
+        blocks: try MachineDestination.sharedBlocks(of: parts.ram),
         userfault: try Userfault(features: PagerSession.features(for: parts.ram)),
         threads: accelerator.threadIdentifiers, host: destination, observer: observer)
     } catch let error as MachineError {

@@ -38,6 +38,7 @@ extension MachineMover {
       let channel = try MigrationChannel.open(peer, hasReturnPath: true)
       var options = SourceOptions()
       options.bandwidthLimit = settings.postcopyBytesPerSecond
+      options.usesKnownPages = settings.has("x-known-pages")
       options.statusObserver = { [weak self] status in self?.followSending(status) }
       let engine = SourceEngine(
         channel: channel, endpoint: source, plan: .recovery, options: options)

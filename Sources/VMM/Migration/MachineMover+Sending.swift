@@ -19,6 +19,7 @@ extension MachineMover {
     let operatorsPages = path.isEmpty ? [] : try ExclusionFile.read(path, for: parts.ram)
     let begins = enter(.setup, if: { $0.account.status.isTerminal }) { state in
       state.account = MigrationAccount(.setup)
+      if settings.has("x-known-pages") { state.account.known = MigrationAccount.Known() }
       state.began = .now
       state.sender = nil
       state.isCancelled = false
@@ -132,6 +133,7 @@ extension MachineMover {
     options.postcopyBandwidthLimit = settings.postcopyBytesPerSecond
     options.usesReturnPath = settings.usesReturnPath
     options.allowsPostcopy = settings.has("postcopy-ram")
+    options.usesKnownPages = settings.has("x-known-pages")
     // Who takes a machine closes the link once it has it, or much later: only a command tells
     // something by its end.
     options.waitsForClose = if case .address(.command) = peer { true } else { false }

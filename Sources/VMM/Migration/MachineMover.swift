@@ -43,12 +43,15 @@ final class MachineMover: MachineMigration {
   let dirtyLog: DirtyLogLease
   /// What is run as the pager of a machine that arrives.
   let pagerCommand: [String]
+  /// What is held here already of a machine that arrives.
+  let known: KnownHere
   private let state = Mutex(State())
 
   init(
     _ parts: MachineParts, _ accelerator: any Accelerator, _ life: MachineLife,
-    dirtyLog: DirtyLogLease, pagerCommand: [String]
+    dirtyLog: DirtyLogLease, pagerCommand: [String], known: KnownHere
   ) {
+    self.known = known
     self.parts = parts
     self.pagerCommand = pagerCommand
     self.life = life
@@ -154,6 +157,18 @@ extension MigrationAccount {
     setupMilliseconds = live.setup.map(\.wholeMilliseconds)
     throttlePercent = if case .rest(percent: let percent)? = live.throttle { percent } else { nil }
     ram = RAM(live, after: milliseconds)
+    if known != nil { known = Known(live.progress) }
+  }
+}
+
+extension MigrationAccount.Known {
+  /// What the sending engine counted.
+  init(_ progress: MigrationProgress) {
+    self.init()
+    announcedPageCount = progress.announcedPages
+    hashedPageCount = progress.hashedPages
+    missedPageCount = progress.missedPages
+    savedByteCount = progress.savedBytes
   }
 
   /// Takes over how long the machine has waited for pages.

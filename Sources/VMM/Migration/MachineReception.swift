@@ -51,23 +51,27 @@ extension PagerSession: MachineReception {
 /// A machine that comes whole, before it runs.
 final class WholeReception: MachineReception {
   private let destination: MachineDestination
+  private let knownContent: [any KnownContent]?
   private let observer: @Sendable (MigrationCore.MigrationStatus) -> Void
   private let engine = Mutex<DestinationEngine?>(nil)
 
   /// - Parameters:
   ///   - destination: what is filled.
+  ///   - knownContent: what is held here already, where both ends agreed on that.
   ///   - observer: called with every status.
   init(
-    _ destination: MachineDestination,
+    _ destination: MachineDestination, knownContent: [any KnownContent]?,
     observer: @escaping @Sendable (MigrationCore.MigrationStatus) -> Void
   ) {
     self.destination = destination
+    self.knownContent = knownContent
     self.observer = observer
   }
 
   func receive(over channel: ByteChannel) throws {
     var options = DestinationOptions()
     options.statusObserver = observer
+    options.knownContent = knownContent
     let engine = DestinationEngine(channel: channel, endpoint: destination, options: options)
     self.engine.withLock { $0 = engine }
     _ = try engine.run()

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Devices
 import DirtyTracking
+import Endpoints
 import JSON
 import QMP
 import Transport
@@ -30,6 +31,7 @@ struct VMRunCommand: GodwitCommand {
         godwit vm run --memory 1G --cpus 2 --kernel vmlinuz --initrd initrd.img \\
           --append "console=ttyS0" --disk disk.raw --tap tap0 --qmp vm.sock
         godwit vm run --memory 512M --demo-guest --incoming defer --qmp copy.sock
+        godwit vm run --memory 512M --incoming defer --known checkpoint:web --qmp back.sock
       """)
 
   static let cancelsInOrder = true
@@ -37,6 +39,7 @@ struct VMRunCommand: GodwitCommand {
   @OptionGroup(title: "Machine") var machine: MachineOptions
   @OptionGroup(title: "What it boots") var boot: BootOptions
   @OptionGroup(title: "Devices") var devices: DeviceOptions
+  @OptionGroup(title: "Where checkpoints are") var store: StoreOptions
   @OptionGroup var general: GeneralOptions
 
   func validate() throws {
@@ -46,7 +49,7 @@ struct VMRunCommand: GodwitCommand {
   /// The machine that the options describe.
   private func configuration() throws -> MachineConfiguration {
     var configuration = MachineConfiguration(memoryByteCount: machine.memory.byteCount)
-    try machine.apply(to: &configuration)
+    try machine.apply(to: &configuration, store: store.path)
     configuration.boot = try boot.source()
     devices.apply(to: &configuration, isJSON: general.json)
     guard configuration.boot != .nothing || configuration.incoming != nil else {
@@ -58,7 +61,10 @@ struct VMRunCommand: GodwitCommand {
 
   func perform(_ console: Console) async throws {
     let start = ContinuousClock.now
-    let machine = try Machine(try configuration())
+    let configuration = try configuration()
+    // What cannot be opened is told now, and not when a machine comes.
+    for place in configuration.known { _ = try CheckpointPages.open(place) }
+    let machine = try Machine(configuration) { try CheckpointPages.open($0) }
     if let stand = machine.standInNote { console.note(stand) }
     let server = try MachineMonitor.server(for: machine)
     defer { server.stop() }

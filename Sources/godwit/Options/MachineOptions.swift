@@ -3,6 +3,7 @@
 import ArgumentParser
 import Devices
 import DirtyTracking
+import MigrationEngine
 import VMM
 
 /// The machine itself.
@@ -43,6 +44,14 @@ struct MachineOptions: ParsableArguments, Sendable {
         + "migrate-incoming says.", valueName: "uri|defer"))
   var incoming: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Pages that are held here already and need not travel to a machine that waits, with the "
+        + "capability x-known-pages: a checkpoint of the store, a memory dump, an image of "
+        + "memory. May be given several times.",
+      valueName: "checkpoint:NAME|elf:FILE|raw:FILE"))
+  var known: [String] = []
+
   @Flag(help: "Wait for `cont` before the first instruction.")
   var paused = false
 
@@ -58,8 +67,8 @@ struct MachineOptions: ParsableArguments, Sendable {
   @Flag(help: "Keep the machine for inspection when its guest switches itself off.")
   var noShutdown = false
 
-  /// Puts the options into a configuration.
-  func apply(to configuration: inout MachineConfiguration) throws {
+  /// Puts the options into a configuration; checkpoints are looked for in `store`.
+  func apply(to configuration: inout MachineConfiguration, store: String) throws {
     guard (1...64).contains(cpus) else {
       throw ValidationError("--cpus takes a number from 1 to 64.")
     }
@@ -69,6 +78,16 @@ struct MachineOptions: ParsableArguments, Sendable {
     configuration.name = name
     configuration.uuid = uuid
     configuration.incoming = incoming.map { $0 == "defer" ? .deferred : .uri($0) }
+    configuration.known = try known.map { text in
+      guard let place = KnownContentPlace(text, store: store) else {
+        throw ValidationError(
+          "--known takes checkpoint:NAME, elf:FILE or raw:FILE, not '\(text)'.")
+      }
+      return place
+    }
+    guard known.isEmpty || incoming != nil else {
+      throw ValidationError("--known goes with --incoming: only a machine that arrives needs it.")
+    }
     configuration.startsPaused = paused
     configuration.sharesMemory = shareMemory
     configuration.usesHugePages = hugePages
