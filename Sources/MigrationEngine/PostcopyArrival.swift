@@ -207,7 +207,9 @@ final class PostcopyArrival: Sendable {
       }
       guard advance(from: .loading, to: .committed) else { return }
       endpoint.commit()
-      if let ping { try reply(.pong(ping)) }
+      // A link that breaks now is as good as one that breaks later: the source cannot know whether
+      // the answer got through, counts the machine as running, and is waited for.
+      if let ping { try? reply(.pong(ping)) }
       try counters.advance(to: .postcopyActive)
       set(.starting)
       do {

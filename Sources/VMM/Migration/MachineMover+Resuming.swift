@@ -31,6 +31,29 @@ extension MachineMover {
     }
   }
 
+  /// Gives a postcopy up that broke before anybody knew whether the machine runs elsewhere.
+  ///
+  /// Whoever asks for it has seen that it does not. It stays paused here, to be continued.
+  ///
+  /// - Returns: whether there was one.
+  func takeBack() -> Bool {
+    let wasInDoubt = enter(
+      .cancelled,
+      if: { $0.account.status == .postcopyPaused && $0.isSuspendedInDoubt },
+      { state in
+        state.isSuspendedInDoubt = false
+        state.suspended = nil
+        state.isCancelled = true
+      })
+    guard wasInDoubt else { return false }
+    do throws(MachineError) {
+      try life.apply(.sendingFailed(wasRunning: false))
+    } catch {
+      life.note("\(error)")
+    }
+    return true
+  }
+
   private func resume(
     _ source: MachineSource, to peer: MigrationPeer, _ settings: MigrationOptions
   ) {
@@ -39,7 +62,11 @@ extension MachineMover {
       var options = SourceOptions()
       options.bandwidthLimit = settings.postcopyBytesPerSecond
       options.usesKnownPages = settings.has("x-known-pages")
-      options.statusObserver = { [weak self] status in self?.followSending(status) }
+      options.statusObserver = { [weak self] status in
+        // Somebody answered who has the machine.
+        if status == .postcopyActive { self?.update { $0.isSuspendedInDoubt = false } }
+        self?.followSending(status)
+      }
       let engine = SourceEngine(
         channel: channel, endpoint: source, plan: .recovery, options: options)
       update { $0.resumer = engine }

@@ -35,6 +35,7 @@ extension MachineMover {
       ($0.sender, $0.account.status, $0.account.isIncoming)
     }
     guard !isIncoming, !status.isTerminal else { return }
+    if takeBack() { return }
     if let sender, !sender.cancel() {
       throw .refused(
         "the machine may run at the destination already, so that its migration cannot be cancelled "
@@ -163,7 +164,8 @@ extension MachineMover {
       // The one good copy of the machine is there, and what it lacks is here.
       return enter(.postcopyPaused) { state in
         state.suspended = source
-        state.account.failure = "\(error)"
+        state.isSuspendedInDoubt = knowledge == .unknown
+        state.account.failure = "\(error)" + (knowledge == .unknown ? Self.doubt : "")
       }
     }
     if let before = source.frozenFrom {
@@ -180,6 +182,11 @@ extension MachineMover {
       if !isCancelled || knowledge != .notStarted { state.account.failure = "\(error)" }
     }
   }
+
+  /// What a person can do about a postcopy of which nobody knows whether it began.
+  private static let doubt =
+    " If it waits there, carry it on (migrate-recover, and migrate with resume here); if there is "
+    + "none, migrate_cancel and cont let the machine go on here."
 
   /// Keeps what the engine counted, which is asked no more.
   func finishAccount() {
