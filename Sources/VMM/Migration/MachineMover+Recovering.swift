@@ -2,6 +2,7 @@
 
 import MigrationEngine
 import QMP
+import Synchronization
 import Transport
 
 extension MachineMover {
@@ -49,8 +50,14 @@ extension MachineMover {
     do {
       let channel = try origin.channel()
       update { $0.origin = nil }
-      try reception.resume(over: channel)
-      enter(.completed) { $0.account.failure = nil }
+      // The link before may have broken without that having been noticed here yet.
+      try recovering.withLock { _ in
+        guard update({ $0.account.status == .postcopyPaused }) else {
+          return channel.shutdownBoth()
+        }
+        try reception.resume(over: channel)
+        enter(.completed) { $0.account.failure = nil }
+      }
     } catch TransportError.cancelled {
       // Another recovery, or the machine's end, took this one's place.
     } catch {

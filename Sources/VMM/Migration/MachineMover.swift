@@ -25,6 +25,8 @@ final class MachineMover: MachineMigration {
     var sender: LiveSourceEngine?
     /// A machine that runs elsewhere and lacks what is here, its link being broken.
     var suspended: MachineSource?
+    /// Whether it may not run elsewhere after all: nothing came back before the link broke.
+    var isSuspendedInDoubt = false
     /// Carries that on.
     var resumer: SourceEngine?
     var receiver: (any MachineReception)?
@@ -46,6 +48,8 @@ final class MachineMover: MachineMigration {
   /// What is held here already of a machine that arrives.
   let known: KnownHere
   private let state = Mutex(State())
+  /// Held by the thread that carries a machine on over a link: one link after the other.
+  let recovering = Mutex(())
 
   init(
     _ parts: MachineParts, _ accelerator: any Accelerator, _ life: MachineLife,
