@@ -42,7 +42,10 @@ final class OwnMachine {
 
   var isRunning: Bool { running.isRunning }
 
-  /// SIGKILL: no chance to say anything.
+  /// What its program has said.
+  var said: String { running.output + running.errors }
+
+  /// SIGKILL to its process.
   func kill() { running.kill() }
 
   /// The pagers that this machine has started and that are there.
@@ -54,6 +57,17 @@ final class OwnMachine {
       let fields = status.split(separator: ")").last?.split(separator: " ") ?? []
       return fields.count > 1 && fields[1] == "\(running.pid)" && fields[0] != "Z"
     }
+  }
+
+  /// The process that fills its memory while it is received; nil where there is none.
+  var pager: pid_t? {
+    let folder = "/proc/\(running.pid)/task"
+    let threads = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    for thread in threads {
+      let list = try? String(contentsOfFile: "\(folder)/\(thread)/children", encoding: .utf8)
+      if let pid = list?.split(separator: " ").first.flatMap({ pid_t($0) }) { return pid }
+    }
+    return nil
   }
 
   /// What the guest has said so far.

@@ -71,6 +71,12 @@ public final class LabQMP {
     }
   }
 
+  /// Switches migration capabilities on.
+  public func setCapabilities(_ names: [String]) throws {
+    let list = names.map { name -> JSONValue in ["capability": .string(name), "state": true] }
+    try execute("migrate-set-capabilities", ["capabilities": .array(list)])
+  }
+
   /// Runs a command of the human monitor and returns what it prints.
   public func monitor(_ line: String) throws -> String {
     try execute("human-monitor-command", ["command-line": .string(line)]).string ?? ""
