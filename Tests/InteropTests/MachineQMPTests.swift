@@ -15,6 +15,24 @@ struct MachineQMPTests {
 
   @Test func `qemu.qmp drives a stand-in`() async throws { try await drive("synthetic") }
 
+  @Test(.enabled(if: hasKVM, "this user cannot open /dev/kvm"))
+  func `qemu.qmp moves a running machine in KVM`() async throws { try await move("kvm") }
+
+  @Test func `qemu.qmp moves a running stand-in`() async throws { try await move("synthetic") }
+
+  /// Two machines, one that runs and one that waits, moved from one to the other by the library.
+  private func move(_ accelerator: String) async throws {
+    let godwit = try Godwit()
+    let source = try OwnMachine(godwit, accelerator: accelerator)
+    try source.requireHealth(reports: 1)
+    let target = try OwnMachine(godwit, isIncoming: true, accelerator: accelerator)
+    let outcome = await ClientLibrary.drive(
+      source.qmpPath, folder: godwit.store, to: target.qmpPath)
+    #expect(outcome.status == 0, "\(outcome.output)\(source.said)\(target.said)")
+    #expect(!target.reports.isEmpty)
+    #expect((source.reports + target.reports).allSatisfy { $0.bad == 0 })
+  }
+
   private func drive(_ accelerator: String) async throws {
     let folder = FileManager.default.temporaryDirectory.path + "/gwvm-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

@@ -20,11 +20,14 @@ public enum ClientLibrary {
   ///   - socket: the machine's QMP socket.
   ///   - folder: takes what commands write.
   ///   - moves: whether the machine can migrate.
+  ///   - target: the socket of a machine that waits for this one, to be moved there; nothing else
+  ///     is done then.
   /// - Returns: the script's exit code, 0 where all is as it should be, and what it said.
   public static func drive(
-    _ socket: String, folder: String, moves: Bool = false
+    _ socket: String, folder: String, moves: Bool = false, to target: String? = nil
   ) async -> (status: Int32, output: String) {
-    let arguments = [socket, folder] + (moves ? ["--moves"] : [])
+    let arguments =
+      [socket, folder] + (moves ? ["--moves"] : []) + (target.map { ["--to", $0] } ?? [])
     return await withCheckedContinuation { continuation in
       Thread.detachNewThread { continuation.resume(returning: run(arguments)) }
     }

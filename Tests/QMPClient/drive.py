@@ -1,9 +1,10 @@
 """Drives all of a machine's QMP with the public client library qemu.qmp.
 
-    drive.py SOCKET FOLDER [--moves]
+    drive.py SOCKET FOLDER [--moves] [--to SOCKET]
 
 SOCKET is the machine's QMP socket; FOLDER takes what commands write. With --moves the machine is
-one that can migrate; it is sent into a file then. The machine is ended by `quit`.
+one that can migrate; it is sent into a file then. With --to nothing is done but to move it to the
+machine behind that other socket, which waits for one. The machine is ended by `quit`.
 
 Every command that the server lists has to be used, and answered or refused as QEMU does.
 """
@@ -310,6 +311,91 @@ async def move(driver):
     print(f"  {os.path.getsize(stream)} bytes, {account.get('total-time')} ms")
 
 
+async def status_event(driver, listener, status):
+    """Waits for a migration's state."""
+    while True:
+        data = await driver.event(listener, "MIGRATION")
+        if data["status"] == status:
+            return
+        expect(data["status"] != "failed", f"failed, and not {status}")
+
+
+async def set_capabilities(driver, names):
+    """Switches exactly these capabilities on, of those that matter here."""
+    known = ("events", "return-path", "postcopy-ram", "pause-before-switchover")
+    await driver.run_with(
+        "migrate-set-capabilities",
+        {"capabilities": [{"capability": name, "state": name in names} for name in known]})
+
+
+async def cancel_and_stay(source, address):
+    """A move that is cancelled before the switchover, where the machine stands and waits."""
+    await set_capabilities(source, ("events", "pause-before-switchover"))
+    listener = EventListener()
+    with source.client.listen(listener):
+        await source.run("migrate", uri=address)
+        await status_event(source, listener, "pre-switchover")
+        expect(not (await source.run("query-status"))["running"], "it runs in pre-switchover")
+        await source.refused("migrate", {"uri": address}, "in progress")
+        await source.refused(
+            "migrate-continue", {"state": "device"}, "not in expected state")
+        await source.run("migrate_cancel")
+        await status_event(source, listener, "cancelled")
+    expect((await source.run("query-status"))["running"], "it does not run on after the cancel")
+
+
+async def go_ahead(source, target, address, recovery):
+    """Postcopy: started, broken from both ends, carried on, and completed."""
+    await set_capabilities(
+        source, ("events", "return-path", "postcopy-ram", "pause-before-switchover"))
+    await source.run_with(
+        "migrate-set-parameters", {"max-bandwidth": 1, "max-postcopy-bandwidth": 1 << 20})
+    here, there = EventListener(), EventListener()
+    with source.client.listen(here), target.client.listen(there):
+        await source.run("migrate", uri=address)
+        await status_event(source, here, "active")
+        await source.run("migrate-start-postcopy")
+        await status_event(source, here, "pre-switchover")
+        await source.run("migrate-continue", state="pre-switchover")
+        for side in (source, target):
+            await status_event(side, here if side is source else there, "postcopy-active")
+        while not (await target.run("query-status"))["running"]:
+            await asyncio.sleep(0.02)
+        for number, side in enumerate((source, target)):
+            await side.run("migrate-pause")
+            await status_event(source, here, "postcopy-paused")
+            await status_event(target, there, "postcopy-paused")
+            expect((await target.run("query-status"))["running"], "it does not run meanwhile")
+            again = f"{recovery}-{number}"
+            await target.run("migrate-recover", uri=again)
+            if number:
+                await source.run_with("migrate-set-parameters", {"max-postcopy-bandwidth": 0})
+            await source.run("migrate", uri=again, resume=True)
+            if not number:
+                await status_event(source, here, "postcopy-active")
+                await status_event(target, there, "postcopy-active")
+        await status_event(source, here, "completed")
+        await status_event(target, there, "completed")
+
+
+async def move_live(source, path):
+    """Moves the machine to another one while it runs."""
+    target = Driver(path, source.folder)
+    await target.connect()
+    address = "unix:" + os.path.join(source.folder, "link")
+    await set_capabilities(target, ("events", "return-path", "postcopy-ram"))
+    print(cancel_and_stay.__doc__)
+    await cancel_and_stay(source, "exec:cat >/dev/null")
+    print(go_ahead.__doc__)
+    await target.run_with("migrate-incoming", {"uri": address, "exit-on-error": False})
+    await go_ahead(source, target, address, address + "-again")
+    expect((await source.run("query-status"))["status"] == "postmigrate", "the source's state")
+    expect((await target.run("query-status"))["running"], "it does not run there")
+    account = await source.run("query-migrate")
+    expect(account["downtime"] >= 0 and account["ram"]["transferred"] > 0, f"{account}")
+    await end(target)
+
+
 async def talk(driver):
     """What people type."""
     help_text = await driver.human("help")
@@ -343,9 +429,14 @@ async def main():
     parser.add_argument("socket")
     parser.add_argument("folder")
     parser.add_argument("--moves", action="store_true")
+    parser.add_argument("--to")
     options = parser.parse_args()
     driver = Driver(options.socket, options.folder)
     await driver.connect()
+    if options.to:
+        await move_live(driver, options.to)
+        await end(driver)
+        return
     names = await introspect(driver)
     steps = [describe, run_and_stop, inflate, dump, measure, configure, pass_descriptors,
              refuse_moves, talk]
