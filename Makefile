@@ -10,7 +10,7 @@ RUNS ?= 1000000
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## Save, clone and restore a running guest on this machine, from nothing
+demo: ## Save, clone, restore and move a running guest on this machine, from nothing
 	@scripts/install-dependencies run
 	$(SWIFT) run -c release godwit demo
 

@@ -64,7 +64,7 @@ let package = Package(
 
     // The main job, shown from nothing.
     .target(
-      name: "Demonstration", dependencies: ["Endpoints", "CheckpointStore", "DemoGuest"],
+      name: "Demonstration", dependencies: ["Endpoints", "CheckpointStore", "DemoGuest", "QMP"],
       swiftSettings: strict),
 
     // What holds a machine, as adapters to the two engines.
@@ -173,6 +173,12 @@ let package = Package(
       dependencies: ["VMM", "Devices", "DirtyTracking", "DemoGuest", "godwit"],
       path: "Benchmarks/MachineBench",
       swiftSettings: strict),
+
+    // Moves of running machines held against their bars (`swift run -c release live-bench`).
+    .executableTarget(
+      name: "live-bench",
+      dependencies: ["godwit", "Endpoints", "QMP", "JSON", "DemoGuest"],
+      path: "Benchmarks/LiveBench", swiftSettings: strict),
 
     // Dirty bitmaps measured against memcpy (`swift run -c release memory-bench`).
     .executableTarget(

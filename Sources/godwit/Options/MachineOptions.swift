@@ -139,6 +139,12 @@ struct BootOptions: ParsableArguments, Sendable {
 
   @Option(
     help: ArgumentHelp(
+      "How much of it it checks. (default: an eighth of its memory in a second)",
+      valueName: "MiB/s"))
+  var demoCheck: Int?
+
+  @Option(
+    help: ArgumentHelp(
       "How much of that it declares free once it is filled: nobody needs it, and it stays here.",
       valueName: "percent"))
   var demoFree = 0
@@ -170,7 +176,11 @@ struct BootOptions: ParsableArguments, Sendable {
       throw ValidationError(
         "--demo-free takes a number from 0 to 100, --demo-reuse one up to 1048576.")
     }
+    if let demoCheck, !(0...1 << 20).contains(demoCheck) {
+      throw ValidationError("--demo-check takes a number up to 1048576.")
+    }
     var workload = MachineConfiguration.Workload()
+    workload.checkedMegabytesPerSecond = demoCheck
     workload.freePercent = demoFree
     workload.reusedMegabytesPerSecond = demoReuse
     workload.megabytesPerSecond = demoRate
