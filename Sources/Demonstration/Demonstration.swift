@@ -1,11 +1,12 @@
-// The main job from nothing: a guest that checks its own memory, saved, cloned and restored.
+// The main job from nothing: a guest that checks its own memory, saved, cloned, restored and moved.
 
 import CheckpointStore
 import DemoGuest
 public import Endpoints
 import Foundation
 
-/// Shows on this machine what Godwit does, with a real guest in a real QEMU.
+/// Shows on this machine what Godwit does, with a real guest in a real QEMU and in machines of
+/// Godwit's own.
 public struct Demonstration: Sendable {
   /// How the demonstration is run.
   public struct Options: Sendable {
@@ -15,13 +16,15 @@ public struct Demonstration: Sendable {
     public var memoryMegabytes = 256
     /// How many clones are started.
     public var cloneCount = 3
+    /// How this very command is started anew, as words.
+    public var godwit = ["/proc/self/exe"]
 
     /// The options of the command line.
     public init() {}
   }
 
-  private let options: Options
-  private let observer: MoveObserver
+  let options: Options
+  let observer: MoveObserver
   /// Everything of the demonstration is in here, and goes with it.
   private let folder: URL
 
@@ -40,14 +43,30 @@ public struct Demonstration: Sendable {
   private func run() async throws -> DemonstrationReport {
     let began = ContinuousClock.now
     let qemu = try await findQEMU()
+    var report = DemonstrationReport(
+      qemu: qemu.map { "QEMU \($0.version ?? $0.command[0])" }, accelerator: accelerator,
+      memoryBytes: UInt64(options.memoryMegabytes) << 20)
+    if let qemu {
+      try await saveAndStart(qemu.command, &report)
+    } else {
+      observer.note(
+        "There is no qemu-system-x86_64 on this machine, so nothing is saved, cloned and restored: "
+          + "install it (on Debian: apt-get install qemu-system-x86), or name one in GODWIT_QEMU.")
+    }
+    try await moveThereAndBack(&report)
+    guard report.pagesBad == 0 else {
+      throw MoveError(.failed, "The guests found \(report.pagesBad) wrong pages in their memory.")
+    }
+    report.seconds = (ContinuousClock.now - began) / .seconds(1)
+    return report
+  }
+
+  /// A guest of QEMU's into a store, twice, and out of it again.
+  private func saveAndStart(_ qemu: [String], _ report: inout DemonstrationReport) async throws {
     try DemoGuest.write(to: path("guest.elf"))
     let store = try Store.open(at: path("store"))
-    var report = DemonstrationReport(
-      qemu: "QEMU \(qemu.version ?? qemu.command[0])",
-      memoryBytes: UInt64(options.memoryMegabytes) << 20)
-
     observer.note("Starting a guest with \(options.memoryMegabytes) MiB that checks its memory.")
-    let guest = try startGuest(qemu.command)
+    let guest = try startGuest(qemu)
     defer { guest.end() }
     try await guest.waitUntilReady()
     report.steps.append(try await save("first", "save, live", of: guest, into: store))
@@ -58,8 +77,7 @@ public struct Demonstration: Sendable {
     guest.end()
 
     for (count, sharing) in [(options.cloneCount, true), (1, false)] {
-      let (step, bad) = try await start(
-        "second", count: count, sharing: sharing, qemu.command, store)
+      let (step, bad) = try await start("second", count: count, sharing: sharing, qemu, store)
       report.steps.append(step)
       report.pagesBad += bad
     }
@@ -70,24 +88,14 @@ public struct Demonstration: Sendable {
       throw MoveError(.failed, "\(verified.damageCount) damages were found in a fresh store.")
     }
     report.pagesVerified = verified.pages
-    guard report.pagesBad == 0 else {
-      throw MoveError(.failed, "The guests found \(report.pagesBad) wrong pages in their memory.")
-    }
-    report.seconds = (ContinuousClock.now - began) / .seconds(1)
-    return report
   }
 
-  private func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
+  func path(_ name: String) -> String { folder.appendingPathComponent(name).path }
 
-  private func findQEMU() async throws -> InstalledQEMU {
+  /// The QEMU to use; nil where none is named and none is there.
+  private func findQEMU() async throws -> InstalledQEMU? {
     if let command = options.qemu { return await InstalledQEMU.examine(command) }
-    guard let qemu = await InstalledQEMU.first(for: "x86_64") else {
-      throw MoveError(
-        .refused,
-        "The demonstration needs qemu-system-x86_64, and there is none on this machine: install "
-          + "it (on Debian: apt-get install qemu-system-x86), or name one in GODWIT_QEMU.")
-    }
-    return qemu
+    return await InstalledQEMU.first(for: "x86_64")
   }
 
   /// The machine as all of the demonstration's QEMUs have it, without memory that comes from an

@@ -1,12 +1,13 @@
-// The demonstration's guests: QEMU processes that run the demo guest and report on a serial port.
+// The demonstration's guests: processes that run the demo guest and report on a serial port.
 
 import DemoGuest
 import Endpoints
 import Foundation
+import QMP
 
-/// A guest of the demonstration: its QEMU, its monitor and what it wrote.
+/// A guest of the demonstration: its machine's process, its monitor and what it wrote.
 struct DemonstrationGuest: Sendable {
-  /// Its QEMU, where the demonstration started that itself.
+  /// Its QEMU or machine, where the demonstration started that itself.
   let process: DetachedProcess?
   let qmp: String
   let serial: String
@@ -40,6 +41,37 @@ struct DemonstrationGuest: Sendable {
     return (last.checked - begin, last.bad)
   }
 
+  /// Waits until the guest has checked `pages` pages since its first report here.
+  /// - Returns: that report, which tells how long it stood still before, and its last.
+  func watch(
+    checking pages: UInt64
+  ) async throws -> (first: DemoGuestReport, last: DemoGuestReport) {
+    try await wait(seconds: 120, "check all of its memory") {
+      let all = reports
+      guard let first = all.first, let last = all.last else { return false }
+      return last.checked >= first.checked + pages
+    }
+    let all = reports
+    guard let first = all.first, let last = all.last else {
+      throw MoveError(.failed, "The demonstration's guest took back what it had reported.")
+    }
+    return (first, last)
+  }
+
+  /// Waits until its monitor answers.
+  func waitUntilAnswering() async throws {
+    let end = ContinuousClock.now + .seconds(30)
+    while true {
+      do {
+        return try await QMPClient.connect(to: qmp).close()
+      } catch {
+        let hasEnded = process?.hasEnded() ?? false
+        guard ContinuousClock.now < end, !hasEnded else { throw error }
+      }
+      try await Task.sleep(for: .milliseconds(20))
+    }
+  }
+
   private func wait(
     seconds: Double, _ what: String, until condition: () -> Bool
   ) async throws {
@@ -53,7 +85,7 @@ struct DemonstrationGuest: Sendable {
     }
   }
 
-  /// Ends its QEMU.
+  /// Ends its machine.
   func end() {
     if let process, !process.hasEnded() { process.kill() }
   }

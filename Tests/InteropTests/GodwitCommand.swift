@@ -20,9 +20,13 @@ final class Godwit {
 
   /// Runs a command to its end and returns the last object it reports; a failure is thrown with
   /// what the command said.
+  ///
+  /// - Parameter environment: what replaces this process's own variables.
   @discardableResult
-  func run(_ arguments: [String], seconds: Double = 600) throws -> JSONValue {
-    let running = try start(arguments)
+  func run(
+    _ arguments: [String], environment: [String: String] = [:], seconds: Double = 600
+  ) throws -> JSONValue {
+    let running = try start(arguments, environment: environment)
     let status = try running.wait(seconds: seconds)
     guard status == 0, let result = running.events.last(where: { $0["event"] == "result" }) else {
       let words = arguments.joined(separator: " ")
@@ -42,8 +46,11 @@ final class Godwit {
   }
 
   /// Starts a command and lets it run.
-  func start(_ arguments: [String]) throws -> RunningGodwit {
-    try RunningGodwit(arguments: arguments + ["--json"], store: store)
+  func start(
+    _ arguments: [String], environment: [String: String] = [:]
+  ) throws -> RunningGodwit {
+    try RunningGodwit(
+      arguments: arguments + ["--json"], store: store, environment: environment)
   }
 
   /// The names that are listed.
@@ -62,7 +69,7 @@ final class RunningGodwit {
   private let folder: String
   private var status: Int32?
 
-  init(arguments: [String], store: String) throws {
+  init(arguments: [String], store: String, environment changes: [String: String] = [:]) throws {
     folder = NSTemporaryDirectory() + "gwrun-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     // Behind `--` everything is QEMU's.
@@ -73,6 +80,7 @@ final class RunningGodwit {
     }
     var environment = ProcessInfo.processInfo.environment
     environment["GODWIT_STORE"] = store
+    environment.merge(changes) { $1 }
     pid = try Self.spawn([try Self.executable()] + words, environment, folder)
   }
 

@@ -36,7 +36,7 @@ import Testing
       "Glibc",
     ],
     "DemoGuest": ["Foundation"],
-    "Demonstration": ["Endpoints", "CheckpointStore", "DemoGuest", "Foundation"],
+    "Demonstration": ["Endpoints", "CheckpointStore", "DemoGuest", "QMP", "Foundation"],
     "godwit": [
       "Demonstration", "Endpoints", "CheckpointStore", "MigrationEngine", "VMM", "Pager", "Devices",
       "DirtyTracking", "QMP", "Transport", "Wire", "JSON", "ArgumentParser",

@@ -7,11 +7,14 @@ import Endpoints
 struct DemoCommand: GodwitCommand {
   static let configuration = CommandConfiguration(
     commandName: "demo",
-    abstract: "Save, clone and restore a real guest on this machine, from nothing.",
+    abstract: "Save, clone, restore and move a real guest on this machine, from nothing.",
     discussion: """
       Starts a small guest in QEMU that checks its own memory all the time, saves it while it \
-      runs, saves it again, starts clones of it, restores it instantly, and prints what each \
-      step cost. Works in a temporary folder with a store of its own and leaves nothing behind.
+      runs, saves it again, starts clones of it, restores it instantly. Then moves a \
+      running machine of Godwit's own to another process and back while its guest writes, and \
+      prints what each step cost. Without a QEMU only the machine moves; without /dev/kvm a thread \
+      of the host does its guest's work. Works in a temporary folder with a store of its own and \
+      leaves nothing behind.
 
       EXAMPLES
         godwit demo
@@ -35,8 +38,8 @@ struct DemoCommand: GodwitCommand {
   @OptionGroup var general: GeneralOptions
 
   func validate() throws {
-    guard (64...65_536).contains(memory) else {
-      throw ValidationError("--memory takes a number of MiB from 64 to 65536.")
+    guard (64...65_536).contains(memory), memory.isMultiple(of: 2) else {
+      throw ValidationError("--memory takes an even number of MiB from 64 to 65536.")
     }
     guard (1...64).contains(clones) else {
       throw ValidationError("--clones takes a number from 1 to 64.")

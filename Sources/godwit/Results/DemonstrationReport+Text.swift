@@ -7,20 +7,26 @@ extension DemonstrationReport {
   /// A row for each step, and the sum of it all.
   var lines: [String] {
     var table = Table([
-      ("STEP", .left), ("STOOD STILL", .right), ("RUNNING AFTER", .right), ("STORED", .right),
-      ("PAGES CHECKED", .right), ("TOOK", .right),
+      ("STEP", .left), ("STOOD STILL", .right), ("GUEST SAW", .right), ("RUNNING AFTER", .right),
+      ("STORED", .right), ("SENT", .right), ("PAGES CHECKED", .right), ("TOOK", .right),
     ])
     for step in steps {
       table.add(
         step.title, step.downtimeMilliseconds.map(Units.milliseconds) ?? "",
+        step.gapMilliseconds.map(Units.milliseconds) ?? "",
         step.runningMilliseconds.map(Units.milliseconds) ?? "",
-        step.storedBytes.map(Units.size) ?? "", step.pagesChecked.map { Units.count($0) } ?? "",
+        step.storedBytes.map(Units.size) ?? "", step.sentBytes.map(Units.size) ?? "",
+        step.pagesChecked.map { Units.count($0) } ?? "",
         Units.seconds(step.seconds))
     }
-    return ["\(qemu), a guest with \(Units.size(memoryBytes)) of memory", ""] + table.lines + [
+    let machines = "Godwit's own machines (\(accelerator))"
+    let title = qemu.map { "\($0) and \(machines)" } ?? machines
+    let stored =
+      qemu == nil ? "" : "\(Units.count(pagesVerified)) stored pages match their hashes; "
+    return ["\(title), guests with \(Units.size(memoryBytes)) of memory", ""] + table.lines + [
       "",
-      "\(Units.count(pagesVerified)) stored pages match their hashes; the guests checked their own "
-        + "memory and found \(Units.count(pagesBad, "wrong page")).",
+      "\(stored)the guests checked their own memory and found "
+        + "\(Units.count(pagesBad, "wrong page")).",
       "All of it took \(Units.seconds(seconds)).",
     ]
   }
@@ -31,14 +37,18 @@ extension DemonstrationReport {
       JSONValue.object([
         JSONMember("step", .string(step.title)),
         JSONMember("downtime_ms", step.downtimeMilliseconds.map(JSONValue.number) ?? .null),
+        JSONMember("guest_gap_ms", step.gapMilliseconds.map(JSONValue.number) ?? .null),
         JSONMember("running_ms", step.runningMilliseconds.map(JSONValue.number) ?? .null),
         JSONMember("stored_bytes", step.storedBytes.map { JSONValue($0) } ?? .null),
+        JSONMember("sent_bytes", step.sentBytes.map { JSONValue($0) } ?? .null),
         JSONMember("pages_checked", step.pagesChecked.map { JSONValue($0) } ?? .null),
         JSONMember("seconds", .number(step.seconds)),
       ])
     }
     return [
-      JSONMember("qemu", .string(qemu)), JSONMember("ram_bytes", JSONValue(memoryBytes)),
+      JSONMember("qemu", qemu.map(JSONValue.string) ?? .null),
+      JSONMember("accelerator", .string(accelerator)),
+      JSONMember("ram_bytes", JSONValue(memoryBytes)),
       JSONMember("steps", .array(rows)), JSONMember("pages_verified", JSONValue(pagesVerified)),
       JSONMember("pages_bad", JSONValue(pagesBad)), JSONMember("seconds", .number(seconds)),
     ]
