@@ -271,9 +271,10 @@ extension LiveRun {
           ?? session.elapsed - stopped
       }
     }
+    // The parts were noted after the whole was read, perhaps, while bytes went out.
     let sent = account.progress.bytesSent
-    let before = times.precopyBytes ?? sent
-    let handed = postcopy?.timeline.withLock { $0.switchoverBytes } ?? sent
+    let before = min(times.precopyBytes ?? sent, sent)
+    let handed = max(before, min(postcopy?.timeline.withLock { $0.switchoverBytes } ?? sent, sent))
     account.phaseBytes.precopy = before
     account.phaseBytes.downtime = handed - before
     account.phaseBytes.postcopy = sent - handed

@@ -35,7 +35,7 @@ extension Interop {
     }
 
     private func expectMoves(in steps: [JSONValue]) throws {
-      let pageCount = 64 << 20 >> 12
+      let pageCount = (64 << 20) / 4096
       for title in Self.moves {
         let step = try #require(steps.first { $0["step"]?.string == title })
         let checked = try #require(step["pages_checked"]?.int)

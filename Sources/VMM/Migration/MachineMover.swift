@@ -163,6 +163,15 @@ extension MigrationAccount {
     ram = RAM(live, after: milliseconds)
     if known != nil { known = Known(live.progress) }
   }
+
+  /// Takes over how long the machine has waited for pages.
+  mutating func add(_ waiting: PagerAccount, countsBlocktime: Bool) {
+    guard waiting.latency.count > 0 else { return }
+    pageLatency = waiting.latency
+    guard countsBlocktime else { return }
+    blocktimeMilliseconds = waiting.blocktime.wholeMilliseconds
+    processorBlocktimeMilliseconds = waiting.blocktimeByProcessor.map(\.wholeMilliseconds)
+  }
 }
 
 extension MigrationAccount.Known {
@@ -173,15 +182,6 @@ extension MigrationAccount.Known {
     hashedPageCount = progress.hashedPages
     missedPageCount = progress.missedPages
     savedByteCount = progress.savedBytes
-  }
-
-  /// Takes over how long the machine has waited for pages.
-  mutating func add(_ waiting: PagerAccount, countsBlocktime: Bool) {
-    guard waiting.latency.count > 0 else { return }
-    pageLatency = waiting.latency
-    guard countsBlocktime else { return }
-    blocktimeMilliseconds = waiting.blocktime.wholeMilliseconds
-    processorBlocktimeMilliseconds = waiting.blocktimeByProcessor.map(\.wholeMilliseconds)
   }
 }
 
