@@ -24,12 +24,12 @@ extension MigrationPage {
     .good, .bad { margin: 0; padding: 10px 14px; background: var(--card); border-radius: 8px;
       border: 1px solid var(--line); border-left: 4px solid var(--good); }
     .bad { border-left-color: var(--bad); }
-    .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(98px, 1fr));
+    .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(104px, 1fr));
       gap: 10px; margin: 0 0 16px; }
     .tiles div, figure, .table { background: var(--card); border: 1px solid var(--line);
       border-radius: 10px; }
     .tiles div { padding: 10px 12px; }
-    .tiles b { display: block; font-size: 18px; line-height: 1.3; white-space: nowrap;
+    .tiles b { display: block; font-size: 17px; line-height: 1.3; white-space: nowrap;
       font-variant-numeric: tabular-nums; }
     .tiles span, figcaption p, footer { color: var(--soft); font-size: 13px; margin: 0; }
     figure, .table { margin: 0 0 16px; padding: 16px 18px; break-inside: avoid; }
