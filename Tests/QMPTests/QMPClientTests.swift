@@ -228,13 +228,18 @@ import Transport
       monitor.waitForEnd()
     }
     let client = try await QMPClient.connect(to: monitor.path)
-    var stalled = 0
-    for _ in 0..<66 {
-      do {
-        try await client.execute("x", timeout: .milliseconds(1))
-      } catch QMPError.stalled {
-        stalled += 1
-      } catch QMPError.timedOut {}
+    let stalled = await withTaskGroup(of: Bool.self) { commands in
+      for _ in 0..<66 {
+        commands.addTask {
+          do throws(QMPError) {
+            try await client.execute("x", timeout: .milliseconds(1))
+          } catch .stalled {
+            return true
+          } catch {}
+          return false
+        }
+      }
+      return await commands.reduce(0) { $0 + ($1 ? 1 : 0) }
     }
     #expect(stalled == 2)
   }
