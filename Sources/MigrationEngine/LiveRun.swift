@@ -25,6 +25,7 @@ final class LiveRun: Sendable {
     self.endpoint = endpoint
     self.options = options
     var sourceOptions = SourceOptions()
+    sourceOptions.busyWindow = SourceOptions.pagerBusyWindow
     sourceOptions.bandwidthLimit = options.postcopyBandwidthLimit
     sourceOptions.waitsForClose = options.waitsForClose
     sourceOptions.usesKnownPages = options.usesKnownPages && options.usesReturnPath

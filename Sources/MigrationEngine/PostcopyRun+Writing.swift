@@ -20,7 +20,7 @@ extension PostcopyRun {
   private static let hashedPageWeight = 1024
   /// Bytes in one section while the guest asks for pages, and while it does not: a requested page
   /// waits until a section is written, which is until the destination took it.
-  private static let busyBatchByteCount = 32 << 10
+  private var busyBatchByteCount: Int { min(32 << 10, session.options.busyWindow / 3) }
   private static let quietBatchByteCount = 64 << 10
 
   /// Does what the machine says until it says that it is over.
@@ -103,7 +103,7 @@ extension PostcopyRun {
     var pages = [first]
     var byteCount = first.byteCount
     while pages[pages.count - 1].priority != .requested, pages.count < Self.groupPageCount,
-      byteCount < Self.busyBatchByteCount,
+      byteCount < busyBatchByteCount,
       case .page(let page) = machine.nextPageOnly(isKnownZero: isKnownZero)
     {
       pages.append(page)
@@ -117,7 +117,7 @@ extension PostcopyRun {
     beginningWith first: [ScheduledPage], _ reader: PageReader, _ encoder: inout StreamEncoder
   ) throws -> Int {
     isInterrupted.store(false, ordering: .relaxed)
-    let limit = isQuiet ? Self.quietBatchByteCount : Self.busyBatchByteCount
+    let limit = isQuiet ? Self.quietBatchByteCount : busyBatchByteCount
     session.format.beginPart(&encoder)
     var (written, hashed) = (0, 0)
     var group = first

@@ -20,8 +20,11 @@ public struct SourceOptions: Sendable {
   /// The most bytes a second that go out unasked; requested pages are never held back.
   public var bandwidthLimit: UInt64?
   /// Bytes that may be under way unasked while the guest asks for pages: a requested page waits
-  /// behind them.
+  /// behind them, and behind their being put in place.
   public var busyWindow = 128 << 10
+  /// What `busyWindow` is best where a page takes the destination little longer to place than to
+  /// receive, as a pager does: less would leave the link idle between confirmations.
+  public static let pagerBusyWindow = 48 << 10
   /// Bytes that may be under way while the guest asks for nothing.
   public var quietWindow = 4 << 20
   /// How long the guest must ask for nothing to count as quiet.

@@ -89,6 +89,20 @@ final class PageFaults: Sendable {
     account.arrive(Blocktime.Page(block: index, offset: offset))
   }
 
+  /// Lets the machine in to pages that have arrived and that nobody was known to wait for.
+  ///
+  /// One call for many: each costs the kernel as much as a fault.
+  func letIn(_ index: Int, _ offsets: Range<Int>) throws {
+    let base = blocks[index].hostRange.lowerBound
+    var offset = offsets.lowerBound
+    while offset < offsets.upperBound {
+      let range = base + UInt(offset)..<base + UInt(offsets.upperBound)
+      guard let count = try map(range) else { return }
+      // It ends at a page that is mapped already, since somebody touched it meanwhile.
+      offset += count + blocks[index].pageSize
+    }
+  }
+
   /// Maps a page for the machine and wakes who waits: bytes mapped, nil where there is no page.
   private func map(_ page: Range<UInt>) throws -> Int? {
     do {

@@ -33,6 +33,10 @@ final class PagerEndpoint: PostcopyEndpoint {
   private let isReplacement: Bool
   /// Which block of the machine each announced one is.
   private let order: Mutex<[Int]>
+  /// Pages of a machine that does not run yet, which are written together.
+  private let gathered = Mutex(PageRun())
+  /// Pages of a machine that runs, which it is let in to together.
+  private let arrived = Mutex(ArrivedRun())
 
   /// - Parameters:
   ///   - blocks: the machine's memory, in its own order.
@@ -80,28 +84,55 @@ final class PagerEndpoint: PostcopyEndpoint {
 
   func place(_ page: RAMPageAddress, content: RawSpan) throws {
     let index = place(of: page.blockIndex)
-    blocks[index].memory.write(at: Int(page.offset), content)
-    let number = Self.number(of: page)
-    record.insert(number..<number + 1, ofBlock: index)
+    let offset = Int(page.offset)
+    guard blocks[index].pageSize == ArrivalRecord.pageByteCount else {
+      blocks[index].memory.write(at: offset, content)
+      let number = Self.number(of: page)
+      return record.insert(number..<number + 1, ofBlock: index)
+    }
+    try gathered.withLock { run in
+      if !run.takes(offset, ofBlock: index, byteCount: content.byteCount) { try write(&run) }
+      run.append(content, at: offset, ofBlock: index)
+    }
   }
+
+  /// Writes what was gathered; only then has it arrived.
+  private func write(_ run: inout PageRun) throws {
+    guard !run.isEmpty else { return }
+    try run.bytes.withBytes { try blocks[run.block].memory.store(at: run.start, $0) }
+    let first = run.start / ArrivalRecord.pageByteCount
+    let count = run.bytes.count / ArrivalRecord.pageByteCount
+    record.insert(first..<first + count, ofBlock: run.block)
+    run.removeAll()
+  }
+
+  private func writeRun() throws { try gathered.withLock { try write(&$0) } }
 
   func placeZero(_ page: RAMPageAddress) throws {
     let index = place(of: page.blockIndex)
     let number = Self.number(of: page)
+    try gathered.withLock { run in
+      if run.holds(Int(page.offset), ofBlock: index) { try write(&run) }
+    }
     // Memory was empty when the machine was announced: only what came before can be in the way.
     if record.has(number, ofBlock: index) { try clear(page, ofBlock: index) }
     record.insert(number..<number + 1, ofBlock: index)
   }
 
   func read(_ page: RAMPageAddress, into buffer: inout [UInt8]) throws {
+    try writeRun()
     blocks[place(of: page.blockIndex)].memory.read(at: Int(page.offset), into: &buffer)
   }
 
   func takeDeviceState(_ state: DeviceState) throws {
+    try writeRun()
     _ = try machine.call(.takeDeviceState(state))
   }
 
-  func complete() throws { _ = try machine.call(.complete) }
+  func complete() throws {
+    try writeRun()
+    _ = try machine.call(.complete)
+  }
 
   // MARK: While it runs
 
@@ -119,6 +150,7 @@ final class PagerEndpoint: PostcopyEndpoint {
   }
 
   func discard(_ range: Range<UInt64>, ofBlock index: Int) throws {
+    try writeRun()
     let index = place(of: index)
     let size = UInt64(ArrivalRecord.pageByteCount)
     record.discard(
@@ -129,6 +161,7 @@ final class PagerEndpoint: PostcopyEndpoint {
   func beginServing(
     _ recovery: StreamDecoder.Recovery, asking: @escaping @Sendable (RAMPageAddress) -> Bool
   ) throws {
+    try writeRun()
     let announced = order.withLock { $0 }
     let numbers = blocks.indices.map { place in announced.firstIndex(of: place) ?? 0 }
     try faults.begin { place, offset in
@@ -143,7 +176,11 @@ final class PagerEndpoint: PostcopyEndpoint {
   }
 
   func fill(_ page: RAMPageAddress, content: RawSpan) throws {
-    blocks[place(of: page.blockIndex)].memory.write(at: Int(page.offset), content)
+    let block = blocks[place(of: page.blockIndex)]
+    guard block.pageSize == ArrivalRecord.pageByteCount else {
+      return block.memory.write(at: Int(page.offset), content)
+    }
+    try block.memory.store(at: Int(page.offset), content)
   }
 
   func fillZero(_ page: RAMPageAddress) throws {
@@ -161,7 +198,11 @@ final class PagerEndpoint: PostcopyEndpoint {
   func release(_ page: RAMPageAddress, isAwaited: Bool, isZero: Bool) throws {
     // Zeros that nobody waits for take no memory until somebody touches them.
     guard isAwaited || !isZero else { return }
-    try faults.letIn(place(of: page.blockIndex), Int(page.offset))
+    let (index, offset) = (place(of: page.blockIndex), Int(page.offset))
+    if isAwaited { return try faults.letIn(index, offset) }
+    // Whoever touches one of them meanwhile is let in by the fault, which finds it arrived.
+    let ready = arrived.withLock { $0.add(offset, size: blocks[index].pageSize, ofBlock: index) }
+    if let ready { try faults.letIn(ready.block, ready.offsets) }
   }
 
   func load(_ state: DeviceState) throws { _ = try machine.call(.load(state)) }

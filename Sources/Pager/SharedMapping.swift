@@ -73,6 +73,30 @@ final class SharedMapping: @unchecked Sendable {
     }
   }
 
+  /// Writes bytes to a place of the file, and not through the mapping.
+  ///
+  /// Pages that nobody touched yet are then neither cleared first nor faulted in one by one. Not
+  /// for huge pages, whose file system takes no writes.
+  func store(at offset: Int, _ content: RawSpan) throws(PagerError) {
+    check(offset, content.byteCount)
+    var written = 0
+    while written < content.byteCount {
+      // SAFETY: the bytes live for the call.
+      let count = unsafe content.withUnsafeBytes { bytes in
+        unsafe pwrite(
+          descriptor.raw, bytes.baseAddress.map { unsafe $0 + written }, bytes.count - written,
+          off_t(offset + written))
+      }
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else {
+        throw .memory(
+          action: "Writing \(content.byteCount) bytes of guest memory",
+          reason: Self.text(of: errno))
+      }
+      written += count
+    }
+  }
+
   /// Writes zeros to a place.
   func clear(at offset: Int, byteCount: Int) {
     check(offset, byteCount)
@@ -128,5 +152,19 @@ final class SharedMapping: @unchecked Sendable {
     // SAFETY: strerror answers a terminated string, which is copied at once.
     guard let text = unsafe strerror(code) else { return "error \(code)" }
     return unsafe String(cString: text)
+  }
+}
+
+extension [UInt8] {
+  /// Lends the bytes.
+  func withBytes<R, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
+    // SAFETY: every byte of an array of bytes is initialised, and the span ends with the call.
+    try body(unsafe span.bytes)
+  }
+
+  /// Appends the bytes of a span.
+  mutating func append(_ content: RawSpan) {
+    // SAFETY: the pointer is used during the call only.
+    unsafe content.withUnsafeBytes { bytes in unsafe append(contentsOf: bytes) }
   }
 }

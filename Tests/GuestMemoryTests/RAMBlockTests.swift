@@ -49,6 +49,32 @@ struct RAMBlockTests {
     #expect(other == [0, 0, 0], "given back for every mapping")
   }
 
+  @Test func `memory becomes shared where it is, with what is in it`() throws {
+    let block = try RAMList().add(name: "pc.ram", byteCount: 5 << 20)
+    let (first, last) = (8190, (5 << 20) - 1)
+    try block.write(offset: first, ([1, 2, 3] as [UInt8]).span.bytes)
+    try block.write(offset: last, ([4] as [UInt8]).span.bytes)
+    let address = block.hostAddress
+    #expect(!block.backing.isShared)
+    try block.share()
+    #expect(block.backing == .sharedMemory)
+    #expect(block.hostAddress == address)
+    #expect(try bytes(block, first, 3) == [1, 2, 3])
+    #expect(try bytes(block, last - 1, 2) == [0, 4])
+    guard let descriptor = try block.duplicateDescriptor() else {
+      Issue.record("shared memory has a descriptor")
+      return
+    }
+    var status = stat()
+    #expect(fstat(descriptor.raw, &status) == 0)
+    #expect(status.st_blocks * 512 == 3 * 4096, "only what is not zero was copied")
+    try block.write(offset: 0, ([5] as [UInt8]).span.bytes)
+    try block.share()
+    var other = [UInt8](repeating: 0, count: 1)
+    #expect(pread(descriptor.raw, &other, 1, 0) == 1)
+    #expect(other == [5], "sharing again changes nothing")
+  }
+
   @Test func `a private file is read, and never written`() throws {
     let path = NSTemporaryDirectory() + "/guest-memory-\(UUID().uuidString)"
     defer { try? FileManager.default.removeItem(atPath: path) }

@@ -32,6 +32,7 @@ import Wire
   func `gives nothing back until all of them are there`() throws {
     var configuration = MachineConfiguration(memoryByteCount: 8 << 20)
     configuration.incoming = .deferred
+    configuration.sharesMemory = true
     let parts = try MachineParts(
       configuration, line: { _ in InterruptLine { _ in } },
       post: { _ in })

@@ -16,8 +16,8 @@ public final class RAMBlock: Sendable {
   public let name: String
   /// Its size, whole pages of the host.
   public let byteCount: Int
-  /// What its memory is made of.
-  public let backing: RAMBacking
+  /// What its memory is made of; `share()` changes it.
+  public var backing: RAMBacking { source.withLock { $0.backing } }
   /// Where it begins in the RAM list's address space: a multiple of 64 pages.
   public let ramOffset: RAMAddress
   /// Whether its content belongs to the machine's state: a firmware image's need not move.
@@ -27,32 +27,40 @@ public final class RAMBlock: Sendable {
 
   let mapping: MemoryMapping
   private let place: RAMPlace
-  private let descriptor: OwnedDescriptor?
+  private let source: Mutex<Source>
+
+  /// Where the memory comes from.
+  private struct Source: ~Copyable {
+    var backing: RAMBacking
+    var file: OwnedDescriptor?
+  }
 
   init(
     name: String, byteCount: Int, backing: RAMBacking, isMigratable: Bool,
     place: consuming RAMPlace, dirty: DirtyMemory
   ) throws(GuestMemoryError) {
+    var source = Source(backing: backing, file: nil)
     switch backing {
     case .anonymous:
-      descriptor = nil
       mapping = try MemoryMapping(anonymous: byteCount, for: name)
+      mapping.preferHugePages()
     case .sharedMemory:
       let file = try MemoryFile.shared(byteCount: byteCount, for: name)
       mapping = try MemoryMapping(byteCount, of: file, isShared: true, for: name)
-      descriptor = consume file
+      source.file = consume file
     case .hugePages:
       let file = try MemoryFile.shared(byteCount: byteCount, for: name, isHuge: true)
       mapping = try MemoryMapping(byteCount, ofHugePages: file, for: name)
-      descriptor = consume file
+      source.file = consume file
     case .privateFile(let path):
       let file = try MemoryFile.existing(path, byteCount: byteCount)
       mapping = try MemoryMapping(byteCount, of: file, isShared: false, for: name)
-      descriptor = consume file
+      source.file = consume file
     }
+    self.source = Mutex(source)
     self.name = name
     self.byteCount = byteCount
-    self.backing = backing
+    pageSize = backing == .hugePages ? MemoryMapping.hugePageSize : MemoryMapping.hostPageSize
     self.isMigratable = isMigratable
     self.dirty = dirty
     ramOffset = RAMAddress(UInt64(place.range.lowerBound))
@@ -63,9 +71,7 @@ public final class RAMBlock: Sendable {
   /// filled while it is used.
   ///
   /// KVM's dirty bitmaps count the host's ordinary pages in any case.
-  public var pageSize: Int {
-    backing == .hugePages ? MemoryMapping.hugePageSize : MemoryMapping.hostPageSize
-  }
+  public let pageSize: Int
 
   /// How many pages of 4096 bytes it has.
   public var pageCount: Int { byteCount / RAMRange.pageSize }
@@ -90,9 +96,31 @@ public final class RAMBlock: Sendable {
 
   /// A second descriptor of its shared memory, for mapping it elsewhere; nil for other backings.
   public func duplicateDescriptor() throws(TransportError) -> OwnedDescriptor? {
-    guard backing.isShared else { return nil }
-    guard descriptor != nil else { return nil }
-    return try descriptor?.duplicate()
+    try source.withLock { source throws(TransportError) in
+      guard source.backing.isShared else { return nil }
+      return try source.file?.duplicate()
+    }
+  }
+
+  /// Turns memory of this process alone into shared memory with the same content and addresses, so
+  /// that another process can map it; memory that is shared already stays as it is.
+  ///
+  /// To be called while nobody writes to the block: what is written meanwhile may be lost.
+  /// - Throws: where there is too little memory for a second copy of the content, which is held for
+  ///   the time of the call, or where the memory is a file's.
+  public func share() throws(GuestMemoryError) {
+    try source.withLock { source throws(GuestMemoryError) in
+      switch source.backing {
+      case .sharedMemory, .hugePages: return
+      case .privateFile:
+        throw .badBlock(name: name, reason: "it is mapped from a file and cannot be shared")
+      case .anonymous:
+        let file = try MemoryFile.shared(byteCount: byteCount, for: name)
+        try mapping.copy(into: file, for: name)
+        try mapping.replace(by: file, for: name)
+        source = Source(backing: .sharedMemory, file: file)
+      }
+    }
   }
 
   /// Checks a range that somebody else names.

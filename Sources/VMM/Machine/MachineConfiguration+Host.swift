@@ -7,8 +7,7 @@ extension MachineConfiguration {
   /// What the guest's memory is made of.
   var backing: RAMBacking {
     if usesHugePages { return .hugePages }
-    // A pager, which may receive the machine, maps its memory too.
-    return sharesMemory || incoming != nil ? .sharedMemory : .anonymous
+    return sharesMemory ? .sharedMemory : .anonymous
   }
 
   /// Checks that the host could hold the machine's memory if the guest used all of it.

@@ -99,13 +99,14 @@ final class MachineDestination: DestinationEndpoint, PagerHost {
 
 // Received by a pager
 extension MachineDestination {
-  /// Memory as a pager is given it.
+  /// Memory as a pager is given it: shared from now on.
   static func sharedBlocks(of ram: RAMList) throws -> [SharedBlock] {
     try ram.blocks.filter(\.isMigratable).map { block in
+      try block.share()
       guard let descriptor = try block.duplicateDescriptor() else {
         throw MachineError.refused(
           "the memory of RAM block '\(block.name)' cannot be filled while the machine runs, since "
-            + "no other process can map it: send it whole, or start the machine with --incoming")
+            + "no other process can map it: send the machine whole")
       }
       return SharedBlock(
         name: block.name, byteCount: block.byteCount, pageSize: block.pageSize,

@@ -60,6 +60,7 @@ extension MachineMover {
     do {
       let channel = try MigrationChannel.open(peer, hasReturnPath: true)
       var options = SourceOptions()
+      options.busyWindow = SourceOptions.pagerBusyWindow
       options.bandwidthLimit = settings.postcopyBytesPerSecond
       options.usesKnownPages = settings.has("x-known-pages")
       options.statusObserver = { [weak self] status in

@@ -177,7 +177,12 @@ extension MachineMover {
         life.note("\(error)")
       }
     }
-    let isCancelled = update { $0.isCancelled }
+    // The engine may have ended before whoever cancelled it took note of that.
+    var isCancelled = update { $0.isCancelled }
+    if case MigrationError.cancelled = error, !isCancelled {
+      isCancelled = true
+      enter(.cancelling)
+    }
     enter(isCancelled ? .cancelled : .failed) { state in
       if !isCancelled || knowledge != .notStarted { state.account.failure = "\(error)" }
     }
