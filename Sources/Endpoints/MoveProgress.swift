@@ -30,6 +30,8 @@ public struct MoveProgress: Sendable, Equatable {
   public var pageRequests: UInt64
   /// Pages that travelled as they are, where the source tells.
   public var normalPages: UInt64?
+  /// Pages that do not travel because nobody needs their content, where the source tells.
+  public var excludedPages: UInt64?
   /// How often the source has gathered what had become dirty, in a move.
   public var round: UInt64?
   /// Bytes of guest memory that the guest makes dirty in a second, where the source tells.

@@ -48,6 +48,29 @@ enum MoveSettings {
     ParameterRequirement("tls-creds", "", to: "talk to Godwit over a private pair of sockets"),
   ]
 
+  /// What has a machine of Godwit's own leave out the pages that a file names.
+  static func exclusion(_ path: String?) -> [ParameterRequirement] {
+    guard let path else { return [] }
+    return [
+      ParameterRequirement(
+        exclusionParameter, .string(path), to: "leave out the pages that '\(path)' names")
+    ]
+  }
+
+  /// Refuses to leave pages out of a machine that has no parameter for it, as a QEMU.
+  static func checkExclusion(
+    _ parameters: Set<String>, of name: String, at address: String
+  ) throws(MoveError) {
+    guard !parameters.contains(exclusionParameter) else { return }
+    throw MoveError(
+      .refused,
+      "--exclude names pages for a machine of 'godwit vm run', which can leave them out; the one "
+        + "at \(address) is a \(name), which sends all of its memory. Leave out --exclude.")
+  }
+
+  /// The parameter that takes the path of a file of bitmaps.
+  private static let exclusionParameter = "x-exclude-bitmap"
+
   /// Parameters for taking a machine.
   static let incomingParameters = [
     ParameterRequirement("tls-creds", "", to: "talk to Godwit over a private pair of sockets")

@@ -1,6 +1,7 @@
 // `save`: a running QEMU into the store.
 
 public import CheckpointStore
+import JSON
 import MigrationEngine
 import QMP
 import Transport
@@ -17,6 +18,11 @@ extension Operations {
     defer { client.close() }
     observer.progress(MoveProgress(phase: .preparing))
     let source = try await QEMUSource(client)
+    if request.excludedPages != nil {
+      try MoveSettings.checkExclusion(
+        Set(try await client.migrationParameters().map(\.name)), of: source.name,
+        at: client.address)
+    }
     let plan = try SavePlan(for: request, of: source.facts)
     if let note = plan.note { observer.note(note) }
 
@@ -34,13 +40,15 @@ extension Operations {
           accelerator: source.accelerator, mode: plan.mode)),
       outcome: recording)
     let save = try RunningSave(
-      source: source, recorder: recorder, plan: plan, then: request.then, observer: observer)
+      source: source, recorder: recorder, plan: plan, then: request.then,
+      excludedPages: request.excludedPages, observer: observer)
     let outcome = try await save.run()
     guard let summary = recording.summary else {
       throw MoveError(.failed, "The engine ended without sealing checkpoint '\(request.name)'.")
     }
     return SaveResult(
       name: request.name, mode: plan.mode, summary: summary,
+      pagesExcluded: outcome.pagesExcluded,
       downtimeMilliseconds: outcome.downtimeMilliseconds, seconds: outcome.seconds)
   }
 }

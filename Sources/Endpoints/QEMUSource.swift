@@ -16,6 +16,9 @@ struct QEMUSource: Sendable {
   /// The name QEMU was started with, if any.
   let guestName: String?
 
+  /// What it is, with its version.
+  var name: String { "\(client.version.isGodwit ? "Godwit" : "QEMU") \(version)" }
+
   /// What runs the guest's instructions, as a checkpoint names it.
   var accelerator: String {
     if facts.isKVM { return "kvm" }
@@ -91,13 +94,13 @@ struct QEMUSource: Sendable {
 
   /// Runs `body` with QEMU set up to send in this way, and puts back what was changed.
   func withSettings<Value: Sendable>(
-    for mode: SaveMode, note: @escaping @Sendable (String) -> Void,
+    for mode: SaveMode, leavingOut path: String? = nil, note: @escaping @Sendable (String) -> Void,
     _ body: () async throws -> Value
   ) async throws -> Value {
     try await MoveSettings.whileApplied(
       to: client, note: note,
       capabilities: { MoveSettings.capabilities(for: mode, known: $0) },
-      parameters: MoveSettings.outgoingParameters, body)
+      parameters: MoveSettings.outgoingParameters + MoveSettings.exclusion(path), body)
   }
 
   /// Lets the guest go on if it ran before the save; called once QEMU has sent everything, and

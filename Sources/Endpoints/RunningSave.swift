@@ -13,6 +13,7 @@ import Wire
 struct RunningSave: Sendable {
   /// What a save measured.
   struct Outcome: Sendable {
+    var pagesExcluded: UInt64?
     var downtimeMilliseconds: Double?
     var seconds: Double
   }
@@ -22,12 +23,13 @@ struct RunningSave: Sendable {
   let handover: DescriptorHandover
   let plan: SavePlan
   let then: AfterSave
+  let excludedPages: String?
   let observer: MoveObserver
 
   /// Connects `recorder` to the machine behind `source`.
   init(
     source: QEMUSource, recorder: sending CheckpointRecorder, plan: SavePlan, then: AfterSave,
-    observer: MoveObserver
+    excludedPages: String? = nil, observer: MoveObserver
   ) throws {
     var pair = try SocketPair()
     var options = DestinationOptions()
@@ -39,6 +41,7 @@ struct RunningSave: Sendable {
     self.source = source
     self.plan = plan
     self.then = then
+    self.excludedPages = excludedPages
     self.observer = observer
   }
 
@@ -46,8 +49,11 @@ struct RunningSave: Sendable {
   func run() async throws -> Outcome {
     let start = ContinuousClock.now
     let watch = RunWatch(source.client)
+    let pagesExcluded: UInt64?
     do {
-      try await source.withSettings(for: plan.mode, note: observer.note) { try await move() }
+      pagesExcluded = try await source.withSettings(
+        for: plan.mode, leavingOut: excludedPages, note: observer.note
+      ) { try await move() }
     } catch {
       // Not in the caller's task: the guest must go on after a cancellation too.
       await Task { try? await putBackInMotion() }.value
@@ -56,19 +62,23 @@ struct RunningSave: Sendable {
     }
     let seconds = (ContinuousClock.now - start).inSeconds
     if then == .quit { try await source.client.quit() }
-    return Outcome(downtimeMilliseconds: watch.downtimeMilliseconds, seconds: seconds)
+    return Outcome(
+      pagesExcluded: pagesExcluded, downtimeMilliseconds: watch.downtimeMilliseconds,
+      seconds: seconds)
   }
 
-  private func move() async throws {
+  /// Moves the machine; how many pages of it the source left out, where it tells.
+  private func move() async throws -> UInt64? {
     if plan.mode == .paused && source.facts.isRunning { try await source.client.stop() }
     try await handover.give(to: source.client)
     let engine = engine
     async let recorded = EngineThread.run("godwit-save", cancel: { engine.cancel() }) {
       try engine.run()
     }
+    let pagesExcluded: UInt64?
     do {
       try await source.client.migrate(to: DescriptorHandover.uri)
-      try await watchMigration()
+      pagesExcluded = try await watchMigration()
     } catch {
       engine.cancel()
       // Where recording failed first, QEMU's 'broken pipe' is only the echo.
@@ -83,6 +93,7 @@ struct RunningSave: Sendable {
     }
     observer.progress(MoveProgress(phase: .sealing))
     _ = try await recorded
+    return pagesExcluded
   }
 
   /// Ends QEMU's side of a save that failed, and lets the guest go on.
@@ -97,7 +108,7 @@ struct RunningSave: Sendable {
   }
 
   /// Follows QEMU's migration to its end; throws what QEMU says when it fails.
-  private func watchMigration() async throws {
+  private func watchMigration() async throws -> UInt64? {
     var meter = ProgressMeter(targetPageSize: source.targetPageSize)
     while true {
       let migration = try await source.client.migration()
@@ -107,7 +118,7 @@ struct RunningSave: Sendable {
       switch migration.status {
       case .completed:
         if then == .resume { try await source.resumeIfItRan() }
-        return
+        return migration.ram?.excludedPageCount
       case .failed, .cancelled:
         throw MoveError(
           .failed,

@@ -36,11 +36,14 @@ public struct SaveRequest: Sendable {
   public var ignoresDisks: Bool
   /// Whether pages are compressed where that pays.
   public var compresses: Bool
+  /// The absolute path of a file that names pages which need not be saved, for the machine to read;
+  /// nil for none.
+  public var excludedPages: String?
 
   /// A request with the defaults of the command line.
   public init(
     qmp: String, name: String, mode: SaveMode? = nil, then: AfterSave = .resume,
-    ignoresDisks: Bool = false, compresses: Bool = true
+    ignoresDisks: Bool = false, compresses: Bool = true, excludedPages: String? = nil
   ) {
     self.qmp = qmp
     self.name = name
@@ -48,6 +51,7 @@ public struct SaveRequest: Sendable {
     self.then = then
     self.ignoresDisks = ignoresDisks
     self.compresses = compresses
+    self.excludedPages = excludedPages
   }
 }
 
@@ -65,6 +69,9 @@ public struct SaveResult: Sendable {
   public var pagesNew: UInt64
   /// Pages of 4 KiB whose content the store had already.
   public var pagesKnown: UInt64
+  /// Pages of 4 KiB among those that are zero which the machine left out, because nobody needs
+  /// their content; nil where it does not tell.
+  public var pagesExcluded: UInt64?
   /// Bytes that this checkpoint added to the store.
   public var storedBytes: UInt64
   /// How long the guest stood still, in milliseconds; nil where nobody could tell.
@@ -73,9 +80,10 @@ public struct SaveResult: Sendable {
   public var seconds: Double
 
   init(
-    name: String, mode: SaveMode?, summary: CheckpointSummary, downtimeMilliseconds: Double?,
-    seconds: Double
+    name: String, mode: SaveMode?, summary: CheckpointSummary, pagesExcluded: UInt64? = nil,
+    downtimeMilliseconds: Double?, seconds: Double
   ) {
+    self.pagesExcluded = pagesExcluded
     self.name = name
     self.mode = mode
     ramBytes = summary.ramBytes

@@ -95,6 +95,7 @@ struct MigrateMeter {
       zeroPages: sample.zeroPages, pageRequests: sample.pageRequests,
       secondsLeft: forecast.seconds)
     progress.normalPages = sample.normalPages
+    progress.excludedPages = ram?.excludedPageCount
     progress.round = sample.round
     progress.dirtyBytesPerSecond = sample.dirtyBytesPerSecond
     if case .never = forecast { progress.converges = false }

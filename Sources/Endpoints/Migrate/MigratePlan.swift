@@ -28,6 +28,9 @@ struct MigratePlan: Sendable, Equatable {
   ) throws(MoveError) {
     try Self.checkDistinct(source, destination)
     try Self.checkStates(source, destination)
+    if request.excludedPages != nil {
+      try MoveSettings.checkExclusion(source.parameters, of: source.name, at: source.address)
+    }
     try Self.checkMachines(request, source, destination)
     let soundness = try Self.soundness(request, source)
     pausesFirst = source.runState.isRunning && (request.isPaused || soundness.mustPause)

@@ -24,6 +24,9 @@ public struct MigrateRequest: Sendable {
   public var bytesPerSecond: UInt64?
   /// Move even where something is known to be unsound.
   public var isForced: Bool
+  /// The absolute path of a file that names pages which need not travel, for the source to read;
+  /// nil for none.
+  public var excludedPages: String?
   /// Carry on a postcopy whose link broke.
   public var recovers: Bool
   /// How to start a process that keeps the destination's monitor open for a recovery, as words of
@@ -34,7 +37,8 @@ public struct MigrateRequest: Sendable {
   public init(
     source: String, destination: String, isPaused: Bool = false, postcopy: PostcopyStart? = nil,
     downtimeLimitMilliseconds: UInt64? = nil, bytesPerSecond: UInt64? = nil,
-    isForced: Bool = false, recovers: Bool = false, keeperCommand: [String]? = nil
+    isForced: Bool = false, recovers: Bool = false, excludedPages: String? = nil,
+    keeperCommand: [String]? = nil
   ) {
     self.source = source
     self.destination = destination
@@ -44,6 +48,7 @@ public struct MigrateRequest: Sendable {
     self.bytesPerSecond = bytesPerSecond
     self.isForced = isForced
     self.recovers = recovers
+    self.excludedPages = excludedPages
     self.keeperCommand = keeperCommand
   }
 }
@@ -82,6 +87,9 @@ public struct MigrateResult: Sendable {
   public var pagesZero: UInt64
   /// Pages of the machine that were sent as they are.
   public var pagesNormal: UInt64
+  /// Pages of the machine that were left out, because nobody needs their content; nil where the
+  /// source does not tell.
+  public var pagesExcluded: UInt64?
   /// Pages that the destination asked for.
   public var pageRequests: UInt64
   /// Bytes that were sent while the machine ran at the source, stood still, and ran at the

@@ -71,6 +71,6 @@ enum MigrateSettings {
       parameters.append(
         ParameterRequirement("tls-creds", "", to: "talk over a private pair of sockets"))
     }
-    return parameters
+    return parameters + MoveSettings.exclusion(request.excludedPages)
   }
 }

@@ -105,9 +105,12 @@ extension RunningMigrate {
 
   /// Why it failed, in the words of the end that knows better: the destination's where it refused
   /// what it was sent.
+  ///
+  /// Why a source refused to send, a destination cannot know: it only saw nothing come.
   private func reason(
     of error: any Error, _ ends: (source: MigrateEnd, destination: MigrateEnd)
   ) async -> String {
+    if case QMPError.refused = error { return "\(error)" }
     guard ends.destination.migration == .failed,
       let info = try? await destination.execute("query-migrate", timeout: Self.patience),
       let words = MigrationInfo(info).errorDescription

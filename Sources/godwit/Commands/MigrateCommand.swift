@@ -75,6 +75,13 @@ struct MigrateCommand: GodwitCommand {
     completion: .file(extensions: ["html"]))
   var report: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Leave out the pages that a file of bitmaps names (a machine of `godwit vm run`).",
+      valueName: "file"),
+    completion: .file(), transform: AbsolutePath.of)
+  var exclude: String?
+
   @Flag(help: "Carry on a postcopy whose connection broke.")
   var recover = false
 
@@ -96,7 +103,8 @@ struct MigrateCommand: GodwitCommand {
   }
 
   func validate() throws {
-    if recover, paused || postcopy != nil || downtime != nil || bandwidth != nil {
+    let hasMode = paused || postcopy != nil || downtime != nil || bandwidth != nil
+    if recover, hasMode || exclude != nil {
       throw ValidationError("--recover carries on as the move began; it takes no other mode.")
     }
     if let downtime, downtime > Self.longestDowntime {
@@ -108,7 +116,8 @@ struct MigrateCommand: GodwitCommand {
     let request = MigrateRequest(
       source: from, destination: to, isPaused: paused, postcopy: postcopy,
       downtimeLimitMilliseconds: downtime, bytesPerSecond: bandwidth?.bytesPerSecond,
-      isForced: force, recovers: recover, keeperCommand: KeepMonitorCommand.line)
+      isForced: force, recovers: recover, excludedPages: exclude,
+      keeperCommand: KeepMonitorCommand.line)
     let trace = MigrationTrace()
     // A place that cannot be written is found before the machine has moved.
     let file = try report.map { try ReportFile(at: $0) }

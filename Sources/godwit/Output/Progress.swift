@@ -25,6 +25,7 @@ struct Progress {
   var pageRequests: UInt64?
   var zeroPages: UInt64?
   var normalPages: UInt64?
+  var excludedPages: UInt64?
   var round: UInt64?
   var dirtyRate: Double?
   var converges = true
@@ -48,6 +49,7 @@ struct Progress {
     pageRequests = progress.pageRequests
     zeroPages = progress.zeroPages
     normalPages = progress.normalPages
+    excludedPages = progress.excludedPages
     round = progress.round
     dirtyRate = progress.dirtyBytesPerSecond
     converges = progress.converges
@@ -101,6 +103,7 @@ struct Progress {
     if let zeroPages { members.append(JSONMember("pages_zero", JSONValue(zeroPages))) }
     if let pageRequests { members.append(JSONMember("page_requests", JSONValue(pageRequests))) }
     if let normalPages { members.append(JSONMember("pages_normal", JSONValue(normalPages))) }
+    if let excludedPages { members.append(JSONMember("pages_excluded", JSONValue(excludedPages))) }
     if let round { members.append(JSONMember("round", JSONValue(round))) }
     if let dirtyRate {
       members.append(JSONMember("dirty_bytes_per_second", .number(dirtyRate.rounded())))

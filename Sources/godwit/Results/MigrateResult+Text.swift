@@ -12,6 +12,9 @@ extension MigrateResult {
     var pages = [
       "\(Units.count(pagesNormal)) whole", "\(Units.count(pagesZero)) zero",
     ]
+    if let pagesExcluded, pagesExcluded > 0 {
+      pages.append("\(Units.count(pagesExcluded)) left out")
+    }
     if mode == .postcopy { pages.append("\(Units.count(pageRequests)) asked for") }
     return [
       "\(runs) at the destination after \(Units.seconds(seconds))\(stop).",
@@ -31,6 +34,7 @@ extension MigrateResult {
       JSONMember("rounds", JSONValue(rounds)), JSONMember("wire_bytes", JSONValue(wireBytes)),
       JSONMember("ram_bytes", JSONValue(ramBytes)), JSONMember("pages_zero", JSONValue(pagesZero)),
       JSONMember("pages_normal", JSONValue(pagesNormal)),
+      JSONMember("pages_excluded", pagesExcluded.map { JSONValue($0) } ?? .null),
       JSONMember("page_requests", JSONValue(pageRequests)),
       JSONMember("precopy_bytes", phaseBytes.map { JSONValue($0.precopy) } ?? .null),
       JSONMember("downtime_bytes", phaseBytes.map { JSONValue($0.downtime) } ?? .null),
