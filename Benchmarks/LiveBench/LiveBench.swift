@@ -52,14 +52,14 @@ enum LiveBench {
 
     print("accelerator \(bench.accelerator); load \(bench.load) at the beginning")
     var table = BenchTable()
+    let qemu = arguments.contains("--no-qemu") ? nil : await InstalledQEMU.first(for: "x86_64")
+    let postcopy = PostcopyRun(bench: bench, qemu: qemu)
     if isWanted("precopy") {
-      let qemu =
-        arguments.contains("--no-qemu") ? nil : await InstalledQEMU.first(for: "x86_64")
       try await PrecopyRun(bench: bench, qemu: qemu).run(&table)
     }
     if isWanted("downtime") { try await DowntimeRun(bench: bench, count: runs).run(&table) }
-    if isWanted("postcopy") { try await PostcopyRun(bench: bench).latency(&table) }
-    if isWanted("start") { try await PostcopyRun(bench: bench).start(&table) }
+    if isWanted("postcopy") { try await postcopy.latency(&table) }
+    if isWanted("start") { try await postcopy.start(&table) }
     if isWanted("free") { try await FreePagesRun(bench: bench).run(&table) }
     print("load \(bench.load) at the end")
     return !table.rows.contains { $0.isMet == false }

@@ -49,18 +49,25 @@ final class LiveMachine {
     return try await LiveMachine(process, qmp: "\(base).qmp", serial: "\(base).serial")
   }
 
-  /// Starts a QEMU with the same memory and guest.
+  /// Starts a QEMU with the same guest and as much memory: private, as is its default, or shared.
   static func qemu(
-    _ command: [String], _ bench: Bench, _ work: Work, isIncoming: Bool = false
+    _ command: [String], _ bench: Bench, _ work: Work, isIncoming: Bool = false,
+    sharesMemory: Bool = false
   ) async throws -> LiveMachine {
     let kernel = bench.path("guest.elf")
     try DemoGuest.write(to: kernel)
     let base = bench.path(String(UUID().uuidString.prefix(8)))
     let guest = DemoGuest.commandLine(
       memoryMegabytes: work.usedMegabytes, rate: work.rate, pattern: .random, check: work.check)
+    let memory: [String] =
+      sharesMemory
+      ? [
+        "-object", "memory-backend-memfd,id=ram,size=\(work.megabytes)M,share=on", "-machine",
+        "memory-backend=ram",
+      ] : []
     let process = try DetachedProcess.start(
       command[0],
-      arguments: command.dropFirst() + [
+      arguments: Array(command.dropFirst()) + memory + [
         "-nodefaults", "-display", "none", "-m", "\(work.megabytes)M", "-serial",
         "file:\(base).serial", "-kernel", kernel, "-append", guest, "-qmp",
         "unix:\(base).qmp,server=on,wait=off",

@@ -1,5 +1,6 @@
 // How soon a machine runs where its memory is not yet, and how long it waits for a page there.
 
+import Endpoints
 import Foundation
 import JSON
 import QMP
@@ -8,6 +9,8 @@ import QMP
 struct PostcopyRun {
   private static let rounds = 3
   let bench: Bench
+  /// Nil where there is none, or it is not wanted.
+  let qemu: InstalledQEMU?
 
   /// How long a page takes that the machine waits for.
   func latency(_ table: inout BenchTable) async throws {
@@ -25,6 +28,27 @@ struct PostcopyRun {
     table.add(
       name, String(format: "%.0f µs / %.0f µs (\(counts) pages)", p50, p99),
       bar: "≤ 120 µs / ≤ 1 ms", met: p50 <= 120 && p99 <= 1000)
+    try await compare(work, outcomes, &table)
+  }
+
+  /// Beside QEMU, whose account of the waiting is coarser.
+  private func compare(
+    _ work: LiveMachine.Work, _ own: [LiveMove.Outcome], _ table: inout BenchTable
+  ) async throws {
+    guard let qemu else {
+      table.add("the same, QEMU to QEMU", "skipped: there is no qemu-system-x86_64, or --no-qemu")
+      return
+    }
+    let others = try await moves(work) { isIncoming in
+      try await LiveMachine.qemu(qemu.command, bench, work, isIncoming: isIncoming)
+    }
+    let (ours, theirs) = (
+      Runs(own.compactMap(\.meanWaitMicroseconds)), Runs(others.compactMap(\.meanWaitMicroseconds))
+    )
+    table.add(
+      "the same in the mean, beside QEMU \(qemu.version ?? "") to QEMU",
+      String(format: "%.0f µs beside %.0f µs", ours.median, theirs.median), bar: "no more",
+      met: ours.median <= theirs.median)
   }
 
   /// From the source's stop to the destination running.
@@ -43,11 +67,19 @@ struct PostcopyRun {
   }
 
   private func moves(_ work: LiveMachine.Work) async throws -> [LiveMove.Outcome] {
+    try await moves(work) { isIncoming in
+      try await LiveMachine.godwit(bench, work, isIncoming: isIncoming)
+    }
+  }
+
+  private func moves(
+    _ work: LiveMachine.Work, _ start: (Bool) async throws -> LiveMachine
+  ) async throws -> [LiveMove.Outcome] {
     var outcomes: [LiveMove.Outcome] = []
-    var machine = try await LiveMachine.godwit(bench, work)
+    var machine = try await start(false)
     try await machine.require(reports: 1)
     for _ in 0..<Self.rounds {
-      let next = try await LiveMachine.godwit(bench, work, isIncoming: true)
+      let next = try await start(true)
       outcomes.append(try await LiveMove(mode: .postcopy).run(from: machine, to: next))
       try await next.require(reports: 2)
       machine.end()

@@ -39,26 +39,33 @@ struct PrecopyRun {
       table.add("the same, QEMU to QEMU", "skipped: there is no qemu-system-x86_64, or --no-qemu")
       return
     }
-    try await compare(with: qemu, own.median, &table)
+    for sharesMemory in [false, true] {
+      try await compare(with: qemu, sharesMemory: sharesMemory, own.median, &table)
+    }
   }
 
   private func compare(
-    with qemu: InstalledQEMU, _ own: Double, _ table: inout BenchTable
+    with qemu: InstalledQEMU, sharesMemory: Bool, _ own: Double, _ table: inout BenchTable
   ) async throws {
     var moves: [LiveMove.Outcome] = []
-    var machine = try await LiveMachine.qemu(qemu.command, bench, Self.work)
+    func start(isIncoming: Bool = false) async throws -> LiveMachine {
+      try await LiveMachine.qemu(
+        qemu.command, bench, Self.work, isIncoming: isIncoming, sharesMemory: sharesMemory)
+    }
+    var machine = try await start()
     try await machine.require(reports: 1)
     for _ in 0..<Self.rounds {
-      let next = try await LiveMachine.qemu(qemu.command, bench, Self.work, isIncoming: true)
+      let next = try await start(isIncoming: true)
       moves.append(try await LiveMove().run(from: machine, to: next))
       try await next.require(reports: 2)
       machine.end()
       machine = next
     }
+    machine.end()
     let times = Runs(moves.map(\.seconds))
     let ratio = times.median / own
     table.add(
-      "the same, QEMU \(qemu.version ?? "") to QEMU",
+      "the same, QEMU \(qemu.version ?? "") to QEMU, \(sharesMemory ? "shared" : "private") memory",
       times.text("s") + String(format: ": Godwit %.1f × as fast", ratio), bar: "≥ 2 ×",
       met: ratio >= 2)
     processors("its processor seconds a GiB, source and destination", moves, &table)

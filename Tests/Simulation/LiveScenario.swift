@@ -199,7 +199,8 @@ public final class LiveScenario {
     let actor = SourceActor(
       model: model, clock: clock, link: link, beginning: beginning, demandOrder: DemandOrder(),
       damaged: [], sabotage: nil, window: 1 << (10 + random.below(8)), seed: random.next(),
-      content: { [unowned self] in frozen[$0] })
+      content: { [unowned self] in frozen[$0] },
+      decoder: beginning == .recovery ? nil : decoder)
     postcopy = actor
     actor.onEnd = { [unowned self] in try postcopyEnded(actor) }
     link.onBackward = { bytes in try actor.receive(bytes) }

@@ -44,7 +44,8 @@ final class SourceActor {
   init(
     model: ModelMachine, clock: VirtualClock, link: FaultyLink, beginning: PostcopySource.Beginning,
     demandOrder: DemandOrder, damaged: Set<RAMPageAddress>, sabotage: Sabotage?, window: Int,
-    seed: UInt64, content: ((RAMPageAddress) -> [UInt8]?)? = nil
+    seed: UInt64, content: ((RAMPageAddress) -> [UInt8]?)? = nil,
+    decoder: ReturnPathDecoder? = nil
   ) {
     self.model = model
     self.content = content ?? model.content
@@ -61,7 +62,8 @@ final class SourceActor {
     machine = PostcopySource(
       blocks: format.blocks, targetPageSize: model.targetPageSize, demandOrder: demandOrder,
       beginning: beginning)
-    decoder = ReturnPathDecoder(pageCounts: format.pageCounts)
+    // Behind a precopy the same return path goes on, perhaps in the middle of a message.
+    self.decoder = decoder ?? ReturnPathDecoder(pageCounts: format.pageCounts)
     urgentEncoder = format.encoder()
   }
 
