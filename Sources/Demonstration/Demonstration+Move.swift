@@ -6,7 +6,7 @@ import Foundation
 
 extension Demonstration {
   /// How much of its memory the guest rewrites meanwhile, in MiB a second.
-  private static let rewrittenMegabytes = 20
+  private static let rewrittenMegabytes = 5
   /// How long the machine may stand still, as far as that can be planned.
   private static let downtimeLimitMilliseconds: UInt64 = 30
   private static let pageByteCount: UInt64 = 4096
@@ -19,8 +19,7 @@ extension Demonstration {
     return isUsable ? "kvm" : "synthetic"
   }
 
-  /// Moves a running machine to a second process, and from there to a third, in the place of the
-  /// first.
+  /// Moves a running machine to a second process, and back into what it left behind in the first.
   func moveThereAndBack(_ report: inout DemonstrationReport) async throws {
     if accelerator == "synthetic" {
       observer.note(
@@ -33,12 +32,12 @@ extension Demonstration {
     let second = try startMachine("there", isIncoming: true)
     defer { second.end() }
     try await first.waitUntilReady()
-    report.steps.append(try await move(first, to: second, "move a running machine", &report))
-    first.end()
-
-    let third = try startMachine("back", isIncoming: true)
-    defer { third.end() }
-    report.steps.append(try await move(second, to: third, "move it back", &report))
+    let there = try await move(first, to: second, "move a running machine", &report)
+    let back = try await move(second, to: first, "move it back", &report)
+    report.steps += [there, back]
+    if let sent = there.sentBytes, let returned = back.sentBytes, sent > 0 {
+      report.returnShare = Double(returned) / Double(sent)
+    }
   }
 
   private func startMachine(_ name: String, isIncoming: Bool) throws -> DemonstrationGuest {
@@ -61,12 +60,13 @@ extension Demonstration {
   ) async throws -> DemonstrationReport.Step {
     try await destination.waitUntilAnswering()
     observer.note("Moving it while its guest writes: \(title).")
+    let before = destination.reports.count
     let result = try await Operations.migrate(
       MigrateRequest(
         source: source.qmp, destination: destination.qmp,
         downtimeLimitMilliseconds: Self.downtimeLimitMilliseconds), observer: observer)
     let reports = try await destination.watch(
-      checking: report.memoryBytes / Self.pageByteCount)
+      checking: report.memoryBytes / Self.pageByteCount, since: before)
     report.pagesBad += reports.last.bad
     return DemonstrationReport.Step(
       title: title, downtimeMilliseconds: result.downtimeMilliseconds,

@@ -41,17 +41,18 @@ struct DemonstrationGuest: Sendable {
     return (last.checked - begin, last.bad)
   }
 
-  /// Waits until the guest has checked `pages` pages since its first report here.
+  /// Waits until the guest has checked `pages` pages since its first report here, those `before` it
+  /// was here this time left aside.
   /// - Returns: that report, which tells how long it stood still before, and its last.
   func watch(
-    checking pages: UInt64
+    checking pages: UInt64, since before: Int
   ) async throws -> (first: DemoGuestReport, last: DemoGuestReport) {
     try await wait(seconds: 120, "check all of its memory") {
-      let all = reports
+      let all = reports.dropFirst(before)
       guard let first = all.first, let last = all.last else { return false }
       return last.checked >= first.checked + pages
     }
-    let all = reports
+    let all = reports.dropFirst(before)
     guard let first = all.first, let last = all.last else {
       throw MoveError(.failed, "The demonstration's guest took back what it had reported.")
     }

@@ -47,6 +47,8 @@ public struct DemonstrationReport: Sendable {
   public var memoryBytes: UInt64
   /// The steps, in the order in which they were done.
   public var steps: [Step] = []
+  /// What the way back sent, as a share of what the way there did.
+  public var returnShare: Double?
   /// Pages of both checkpoints that were read back from the store and matched their hashes.
   public var pagesVerified: UInt64 = 0
   /// Pages that any guest found wrong; a demonstration where that is not 0 fails.

@@ -137,7 +137,8 @@ extension LiveRun {
   /// Puts the next pages of the round into a batch; the bytes of memory that they are.
   private func fill(_ gather: inout PageGather, _ room: Int) throws -> UInt64 {
     var memory: UInt64 = 0
-    let known = session.known
+    // A destination that has announced nothing costs nothing.
+    let known = session.known.flatMap { $0.isAnythingHeld ? $0 : nil }
     let digester = known == nil ? nil : try? Digester()
     var (zeros, whole): (UInt64, UInt64) = (0, 0)
     do {

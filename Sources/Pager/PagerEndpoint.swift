@@ -31,6 +31,8 @@ final class PagerEndpoint: PostcopyEndpoint {
   /// Whether another pager filled memory before this one: pages that have not arrived may hold
   /// what it left.
   private let isReplacement: Bool
+  /// Whether memory keeps what a machine left behind until its pages come.
+  private let keepsMemory: Bool
   /// Which block of the machine each announced one is.
   private let order: Mutex<[Int]>
   /// Pages of a machine that does not run yet, which are written together.
@@ -43,11 +45,13 @@ final class PagerEndpoint: PostcopyEndpoint {
   ///   - record: what has arrived.
   ///   - faults: those of the machine.
   ///   - machine: takes calls.
+  ///   - keepsMemory: whether memory keeps what a machine left behind until its pages come.
   ///   - order: for a pager that replaces another, where the announced blocks lie.
   init(
     _ blocks: [PagedBlock], _ record: ArrivalRecord, _ faults: PageFaults,
-    _ machine: MachineCalls, order: [Int]? = nil
+    _ machine: MachineCalls, keepsMemory: Bool = false, order: [Int]? = nil
   ) {
+    self.keepsMemory = keepsMemory
     self.blocks = blocks
     self.record = record
     self.machine = machine
@@ -114,8 +118,9 @@ final class PagerEndpoint: PostcopyEndpoint {
     try gathered.withLock { run in
       if run.holds(Int(page.offset), ofBlock: index) { try write(&run) }
     }
-    // Memory was empty when the machine was announced: only what came before can be in the way.
-    if record.has(number, ofBlock: index) { try clear(page, ofBlock: index) }
+    // Where memory was emptied when the machine was announced, only what came before can be in the
+    // way.
+    if keepsMemory || record.has(number, ofBlock: index) { try clear(page, ofBlock: index) }
     record.insert(number..<number + 1, ofBlock: index)
   }
 
@@ -131,7 +136,21 @@ final class PagerEndpoint: PostcopyEndpoint {
 
   func complete() throws {
     try writeRun()
+    if keepsMemory { try emptyLeftOvers() }
     _ = try machine.call(.complete)
+  }
+
+  /// Has pages that never came be zeros.
+  private func emptyLeftOvers() throws {
+    for (index, block) in blocks.enumerated() {
+      let pages = record.pages(ofBlock: index).arrived
+      var page = 0
+      while let first = pages.firstNonMember(in: page..<pages.pageCount) {
+        page = pages.firstMember(in: first..<pages.pageCount) ?? pages.pageCount
+        try block.memory.punch(
+          first * ArrivalRecord.pageByteCount..<page * ArrivalRecord.pageByteCount)
+      }
+    }
   }
 
   // MARK: While it runs
@@ -155,6 +174,8 @@ final class PagerEndpoint: PostcopyEndpoint {
     let size = UInt64(ArrivalRecord.pageByteCount)
     record.discard(
       Int(range.lowerBound / size)..<Int(range.upperBound / size), ofBlock: index)
+    // What was left here may be what the page is now; nobody is let in to it before that is known.
+    guard !keepsMemory else { return }
     try blocks[index].memory.punch(Int(range.lowerBound)..<Int(range.upperBound))
   }
 
@@ -184,8 +205,9 @@ final class PagerEndpoint: PostcopyEndpoint {
   }
 
   func fillZero(_ page: RAMPageAddress) throws {
-    // What a page has that was not filled are zeros, unless a pager died filling it.
-    if isReplacement { try clear(page, ofBlock: place(of: page.blockIndex)) }
+    // What a page has that was not filled are zeros, unless a pager died filling it or it was here
+    // before.
+    if isReplacement || keepsMemory { try clear(page, ofBlock: place(of: page.blockIndex)) }
   }
 
   func keep(_ page: RAMPageAddress) throws {

@@ -17,6 +17,8 @@ public final class PagerServer: Sendable {
   private struct Given: Sendable {
     var notices: [MemoryNotice] = []
     var blocks: [PagedBlock] = []
+    /// What the machine left in them when it went, where it comes back into that.
+    var leftHere: [any KnownContent] = []
     var record: ArrivalRecord?
     var userfault: Userfault?
     var threads: [Int32] = []
@@ -30,11 +32,15 @@ public final class PagerServer: Sendable {
   private let control: PagerControl
   private let calls: MachineCalls
   private let knownContent: [any KnownContent]?
+  private let keepsMemory: Bool
   private let given = Mutex(Given())
 
-  private init(_ control: PagerControl, _ knownContent: [any KnownContent]?) {
+  private init(
+    _ control: PagerControl, _ knownContent: [any KnownContent]?, keepsMemory: Bool
+  ) {
     self.control = control
     self.knownContent = knownContent
+    self.keepsMemory = keepsMemory
     calls = MachineCalls(control)
   }
 
@@ -44,13 +50,16 @@ public final class PagerServer: Sendable {
   ///   - descriptor: the link to the machine.
   ///   - knownContent: what is held here already, where source and machine have the capability
   ///     `x-known-pages`.
+  ///   - keepsMemory: whether the machine comes back into memory that it left behind, which is
+  ///     known content then, and keeps it until its pages come.
   /// - Throws: what is wrong with what the machine says.
   public static func serve(
-    _ descriptor: consuming OwnedDescriptor, knownContent: [any KnownContent]? = nil
+    _ descriptor: consuming OwnedDescriptor, knownContent: [any KnownContent]? = nil,
+    keepsMemory: Bool = false
   ) throws {
     for content in knownContent ?? [] { content.prepare() }
     let control = try PagerControl(descriptor, peer: "the machine")
-    let server = PagerServer(control, knownContent)
+    let server = PagerServer(control, knownContent, keepsMemory: keepsMemory)
     try control.send(.hello(version: PagerMessage.version))
     guard let (first, _) = try control.receive() else { return }
     guard case .hello(let version) = first, version == PagerMessage.version else {
@@ -116,13 +125,23 @@ public final class PagerServer: Sendable {
     else { throw Self.misplaced(.memory(notice)) }
     let memory = try SharedMapping(
       descriptor, byteCount: Int(notice.byteCount), what: "the RAM block '\(notice.name)'")
-    given.withLock { $0.blocks.append(PagedBlock(notice, memory)) }
+    let leftHere =
+      keepsMemory && knownContent != nil
+      ? try HashedPages(
+        memory: memory.duplicateDescriptor(), name: "The RAM block '\(notice.name)'") : nil
+    // It takes a while, and the source may be on its way.
+    leftHere?.prepare()
+    given.withLock { given in
+      given.blocks.append(PagedBlock(notice, memory))
+      if let leftHere { given.leftHere.append(leftHere) }
+    }
   }
 
   private var options: DestinationOptions {
     var options = DestinationOptions()
     options.takesPostcopy = true
-    options.knownContent = knownContent
+    let leftHere = given.withLock { $0.leftHere }
+    options.knownContent = knownContent.map { leftHere + $0 }
     options.statusObserver = { [control] status in try? control.send(.status(status)) }
     return options
   }
@@ -134,7 +153,8 @@ public final class PagerServer: Sendable {
       throw PagerError.protocolViolation("a link came before the machine's memory")
     }
     let faults = PageFaults(given.blocks, record, userfault, threads: given.threads)
-    return PagerEndpoint(given.blocks, record, faults, calls, order: order)
+    return PagerEndpoint(
+      given.blocks, record, faults, calls, keepsMemory: keepsMemory, order: order)
   }
 
   private func resume(_ recovery: StreamDecoder.Recovery, _ order: [Int]) throws {

@@ -63,6 +63,11 @@ final class SharedMapping: @unchecked Sendable {
   /// The number of the descriptor, valid while this object lives.
   var rawDescriptor: Int32 { descriptor.raw }
 
+  /// A second descriptor of what is mapped.
+  func duplicateDescriptor() throws(TransportError) -> OwnedDescriptor {
+    try descriptor.duplicate()
+  }
+
   /// Copies bytes to a place.
   func write(at offset: Int, _ content: RawSpan) {
     check(offset, content.byteCount)

@@ -148,6 +148,9 @@ public struct MigrationInfo: Equatable, Sendable {
   public var socketAddresses: [JSONValue]
   /// The account of the memory; nil before it begins, and on a destination.
   public var ram: MigrationRAMStatistics?
+  /// Pages that travelled as their hashes, because the destination holds them (Godwit's own machine
+  /// with the capability `x-known-pages`).
+  public var knownPageCount: UInt64?
   /// The whole answer.
   public var raw: JSONValue
 
@@ -163,6 +166,9 @@ public struct MigrationInfo: Equatable, Sendable {
     blockedReasons = (value["blocked-reasons"]?.array ?? []).compactMap(\.string)
     socketAddresses = value["socket-address"]?.array ?? []
     ram = value["ram"].map(MigrationRAMStatistics.init)
+    if let known = value["known-pages"], let hashed = known["hashed"]?.uint64 {
+      knownPageCount = hashed - min(hashed, known["missed"]?.uint64 ?? 0)
+    }
     raw = value
   }
 }

@@ -74,6 +74,29 @@ import Testing
     #expect(value("downtime-limit", try self.plan(request)) == 40)
   }
 
+  @Test func `pages that the destination holds are left out where both ends know how`() throws {
+    var (source, destination) = (Self.source, Self.destination)
+    source.capabilities["x-known-pages"] = false
+    #expect(
+      try !plan(from: source).sourceCapabilities.contains { $0.name == "x-known-pages" && $0.isOn })
+    destination.capabilities["x-known-pages"] = false
+    let plan = try plan(from: source, to: destination)
+    for capabilities in [plan.sourceCapabilities, plan.destinationCapabilities] {
+      #expect(capabilities.contains { $0.name == "x-known-pages" && $0.isOn })
+    }
+  }
+
+  @Test func `what a machine of Godwit's left behind takes it back, no QEMU does`() throws {
+    let left = MigrateFacts(
+      address: "b.sock", version: QEMUVersion(major: 10, minor: 0, package: "Godwit"),
+      isKVM: false,
+      runState: RunState(isRunning: false, status: "postmigrate"), migration: .completed,
+      capabilities: [:], parameters: [], machine: CompatibilityTests.qemu)
+    #expect(try plan(to: left).notes.contains { $0.contains("left behind") })
+    let error = try refusal(to: Self.end("b.sock", status: "postmigrate"))
+    #expect(error.code == .wrongState)
+  }
+
   @Test func `what changes the stream is off, what concerns the source alone is kept`() throws {
     var source = Self.source
     for name in ["multifd", "xbzrle", "auto-converge"] { source.capabilities[name] = true }

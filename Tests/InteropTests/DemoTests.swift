@@ -41,7 +41,11 @@ extension Interop {
         let checked = try #require(step["pages_checked"]?.int)
         #expect(checked >= pageCount, "every page was looked at: \(step)")
         let sent = try #require(step["sent_bytes"]?.int)
-        #expect(sent > 32 << 20, "its memory went over: \(step)")
+        if title == Self.moves.first {
+          #expect(sent > 32 << 20, "its memory went over: \(step)")
+        } else {
+          #expect(sent < 32 << 20, "most of its memory was still there: \(step)")
+        }
         #expect(step["downtime_ms"]?.double != nil)
         #expect(try #require(step["guest_gap_ms"]?.double) > 0)
       }

@@ -5,20 +5,6 @@ import JSON
 import QEMULab
 import Testing
 
-/// A file of bitmaps for the test's life.
-private final class ExclusionFile {
-  let path = NSTemporaryDirectory() + "gwexclude-\(UUID().uuidString)"
-
-  /// One without a header, for a machine with one block: of so many bytes, `set` are all ones.
-  init(byteCount: Int, set: Range<Int> = 0..<0) throws {
-    var bitmap = Data(count: byteCount)
-    for index in set { bitmap[index] = 0xff }
-    try bitmap.write(to: URL(fileURLWithPath: path))
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-}
-
 extension Interop {
   @Suite struct ExclusionTests {
     /// 64 MiB have 16,384 pages, and a bitmap of 2 KiB.

@@ -20,9 +20,10 @@ final class OwnMachine {
   /// - Parameters:
   ///   - accelerator: what runs it, `kvm` or `synthetic`.
   ///   - rate: how much its guest writes, in MiB a second.
+  ///   - options: more of the command's options.
   init(
     _ godwit: Godwit, isIncoming: Bool = false, megabytes: Int = 64,
-    accelerator: String = "kvm", rate: Int = 4
+    accelerator: String = "kvm", rate: Int = 4, options: [String] = []
   ) throws {
     let base = NSTemporaryDirectory() + "gwown-\(UUID().uuidString.prefix(8))"
     qmpPath = base + ".qmp"
@@ -31,7 +32,7 @@ final class OwnMachine {
       [
         "vm", "run", "--demo-guest", "--memory", "\(megabytes)M", "--qmp", qmpPath, "--serial",
         "file:" + serial, "--demo-rate", "\(rate)", "--accel", accelerator,
-      ] + (isIncoming ? ["--incoming", "defer"] : []))
+      ] + (isIncoming ? ["--incoming", "defer"] : []) + options)
     qmp = try LabQMP(path: qmpPath, seconds: 60)
   }
 

@@ -39,7 +39,9 @@ import Wire
     let said = Mutex<[Bool]>([])
     let destination = MachineDestination(
       parts.ram, MachineState(of: parts, Stand()),
-      allowDiscarding: { isAllowed in said.withLock { $0.append(isAllowed) } }, start: {})
+      hooks: MachineDestination.Hooks(
+        overwrite: {}, allowDiscarding: { isAllowed in said.withLock { $0.append(isAllowed) } },
+        start: {}))
     let userfault = try Userfault(features: PagerSession.features)
     let order: [Int] = try destination.prepare(
       configuration: MachineSource.configuration,

@@ -73,7 +73,8 @@ import Wire
       post: { _ in })
     let stand = Stand()
     let destination = MachineDestination(
-      parts.ram, MachineState(of: parts, stand), allowDiscarding: { _ in }, start: {})
+      parts.ram, MachineState(of: parts, stand),
+      hooks: MachineDestination.Hooks(overwrite: {}, allowDiscarding: { _ in }, start: {}))
     let channel = try ByteChannel.connect(
       to: .file(path: file, offset: 0), for: .reading)
     let report = try DestinationEngine(channel: channel, endpoint: destination).run()

@@ -160,6 +160,8 @@ struct MigrateAftermath: Sendable, Equatable {
     case .silent: "The destination at \(to) does not answer; end it."
     case .answers(let state, .none) where state.status == "inmigrate":
       "The destination at \(to) still waits and can be used again."
+    case .answers(let state, _) where state.status == "postmigrate":
+      "What was left behind at \(to) can take it another time."
     case .answers: "The destination at \(to) is used up; start it anew for another try."
     }
   }
@@ -169,7 +171,8 @@ struct MigrateAftermath: Sendable, Equatable {
   ) -> MigrateAftermath {
     let said = source == .gone ? "The source at \(from) has ended" : "The source does not answer"
     switch destination {
-    case .answers(let state, .completed):
+    // What is there went from there before, and has not come back.
+    case .answers(let state, .completed) where state.status != "postmigrate":
       let runs = state.isRunning ? "runs" : "stands still"
       return MigrateAftermath(.nothing, "\(said); the machine is whole at \(to) and \(runs) there.")
     case .answers(_, let status) where status.isPostcopy:

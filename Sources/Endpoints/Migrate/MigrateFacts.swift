@@ -52,6 +52,11 @@ struct MigrateFacts: Sendable, Equatable {
       uniquingKeysWith: { first, _ in first })
   }
 
+  /// Whether it is what a machine left behind in a process of Godwit's own, which takes it back.
+  var isLeftBehind: Bool {
+    version.isGodwit && runState.status == "postmigrate" && migration.isTerminal
+  }
+
   /// Facts as a test states them.
   init(
     address: String, version: QEMUVersion, isKVM: Bool, runState: RunState,

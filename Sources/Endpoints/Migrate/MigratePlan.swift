@@ -46,6 +46,11 @@ struct MigratePlan: Sendable, Equatable {
     sourceParameters = MigrateSettings.sourceParameters(request, known: source.parameters)
     destinationParameters = MoveSettings.incomingParameters
     notes = [soundness.note].compactMap(\.self)
+    if destination.isLeftBehind {
+      notes.append(
+        "The endpoint at \(destination.address) is what a machine left behind that went from "
+          + "there: what it still has of this one need not travel, the rest is written over.")
+    }
     notes += Self.warnings(request, source, destination, standsStill: standsStill)
     notes += MigrateSettings.unusedNote(source, sourceCapabilities)
   }
@@ -69,6 +74,7 @@ struct MigratePlan: Sendable, Equatable {
   ) throws(MoveError) {
     try checkSource(source)
     let state = destination.runState
+    if destination.isLeftBehind { return }
     guard state.status == "inmigrate" else {
       throw MoveError(
         .wrongState,

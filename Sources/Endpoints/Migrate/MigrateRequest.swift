@@ -87,6 +87,9 @@ public struct MigrateResult: Sendable {
   public var pagesZero: UInt64
   /// Pages of the machine that were sent as they are.
   public var pagesNormal: UInt64
+  /// Pages of the machine that travelled as their hashes, since the destination holds them; nil
+  /// where the two ends do not know of that.
+  public var pagesKnown: UInt64?
   /// Pages of the machine that were left out, because nobody needs their content; nil where the
   /// source does not tell.
   public var pagesExcluded: UInt64?

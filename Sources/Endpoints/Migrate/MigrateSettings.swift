@@ -15,16 +15,27 @@ enum MigrateSettings {
   /// Turned on where it can be: states and rounds are reported at the moment they begin.
   static let welcome = [CapabilityRequirement("events", true, to: "follow the move closely")]
 
+  /// Lets pages that the destination holds travel as their hashes; both ends must know it.
+  private static let knownPages = "x-known-pages"
+
+  private static func knowsPages(_ end: MigrateFacts) -> Bool {
+    end.capabilities[knownPages] != nil
+  }
+
   /// What `side` must have on and off, given the other end.
   static func capabilities(
     of side: MigrateFacts, with other: MigrateFacts, isSource: Bool, usesPostcopy: Bool
   ) -> [CapabilityRequirement] {
     var needed: [(name: String, purpose: String)] = []
-    if isSource {
+    let leavesOut = knowsPages(side) && knowsPages(other)
+    if isSource || leavesOut {
       needed.append(("return-path", "learn whether the machine has arrived"))
     }
     if usesPostcopy {
       needed.append(("postcopy-ram", "let the guest run before its memory is there"))
+    }
+    if leavesOut {
+      needed.append((knownPages, "leave out what the destination holds already"))
     }
     var kept: Set<String> = isSource ? ofSourceAlone : []
     for name in ofBoth where side.capabilities[name] == true && other.capabilities[name] == true {

@@ -193,7 +193,7 @@ struct RunningMigrate: Sendable {
       reportedDowntimeMilliseconds: reported, rounds: ram?.dirtySyncCount ?? 0,
       wireBytes: ram?.transferredByteCount ?? 0, ramBytes: ram?.totalByteCount ?? 0,
       pagesZero: ram?.zeroPageCount ?? 0, pagesNormal: ram?.normalPageCount ?? 0,
-      pagesExcluded: ram?.excludedPageCount,
+      pagesKnown: info.knownPageCount, pagesExcluded: ram?.excludedPageCount,
       pageRequests: ram?.postcopyRequestCount ?? 0, phaseBytes: phases, seconds: seconds)
   }
 }

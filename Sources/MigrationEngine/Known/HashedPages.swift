@@ -1,12 +1,13 @@
-// The pages of a file by their hashes, which all processors make, ahead of time or when they are
-// asked for. They take 20 bytes a page: what is announced, and the way from a hash to the page.
+// Pages with numbers, as those of a file, found by their hashes, which all processors make, ahead
+// of time or when they are asked for. They take 20 bytes a page: what is announced, and the way
+// from a hash to the page.
 
 internal import Glibc
 public import PageHash
 internal import Synchronization
-internal import Transport
+public import Transport
 
-/// A file's pages, found by their hashes.
+/// Pages with numbers, those of a file or a machine's own, found by their hashes.
 ///
 /// A page is found once it was hashed, which ``prepare()`` begins, or else ``announce(_:)``.
 public final class HashedPages: KnownContent {
@@ -18,7 +19,7 @@ public final class HashedPages: KnownContent {
     var failure: (any Error)?
   }
 
-  private let file: PageFile
+  private let file: any NumberedPages
   private let places: Mutex<PagePlaces>
   private let work = Mutex(Work())
   /// Where the next part begins that nobody has begun.
@@ -30,15 +31,28 @@ public final class HashedPages: KnownContent {
   /// Prefixes that are given at a time.
   private static let announcedCount = 1 << 14
 
-  init(_ file: PageFile) {
-    self.file = file
+  /// Pages that nobody has hashed yet.
+  public init(_ pages: any NumberedPages) {
+    file = pages
     places = Mutex(PagePlaces())
   }
 
-  /// How many pages the file has, zero pages and repetitions included.
+  /// The pages of memory that other processes may have mapped, read without making any that are not
+  /// there.
+  ///
+  /// - Parameters:
+  ///   - memory: a descriptor of it; it begins at offset 0.
+  ///   - name: what messages call it.
+  public convenience init(
+    memory: consuming OwnedDescriptor, name: String
+  ) throws(KnownContentError) {
+    self.init(try PageFile(memory: memory, name: name))
+  }
+
+  /// How many pages there are, zero pages and repetitions included.
   public var pageCount: Int { file.pageCount }
 
-  /// Begins to hash the file, by all processors.
+  /// Begins to hash them, by all processors.
   public func prepare() {
     let parts = (file.pageCount + Self.partPageCount - 1) / Self.partPageCount
     let count = min(parts, Self.processorCount)

@@ -43,6 +43,9 @@ final class KnownPagesSender: Sendable {
   /// Whether the destination has announced everything.
   var isAnnounced: Bool { state.withLock { $0.isAnnounced } }
 
+  /// Whether the destination has announced any page by now.
+  var isAnythingHeld: Bool { state.withLock { $0.counts.announcedPages > 0 } }
+
   // MARK: Sending
 
   /// Decides about a page that is about to be sent with its content.

@@ -9,6 +9,8 @@ internal import Wire
 extension LiveRun {
   /// Pages that are hashed together.
   private static let groupPageCount = 16
+  /// By so much less a destination is waited for where the machine is to go at once.
+  private static let haste = 5
 
   /// Asks what the destination holds, and gives it time to say so: what goes before that goes with
   /// its content.
@@ -16,14 +18,15 @@ extension LiveRun {
     guard let known = session.known else { return }
     try known.ask(&gather.encoder)
     try session.flush(&gather.encoder)
-    let end = session.elapsed + session.options.announcementPatience
+    let start = session.elapsed
     while true {
       let seen = signal.changeCount
-      let left = end - session.elapsed
+      // The machine runs on meanwhile, though whoever wants it to go now wants it soon.
+      let isHasty = machine.withLock { $0.isPostcopyWanted }
+      let patience = session.options.announcementPatience / (isHasty ? Self.haste : 1)
+      let left = start + patience - session.elapsed
       try checkGoingOn()
-      guard left > .zero, !known.isAnnounced, !machine.withLock({ $0.isPostcopyWanted }) else {
-        return
-      }
+      guard left > .zero, !known.isAnnounced else { return }
       signal.wait(after: seen, timeout: left)
     }
   }

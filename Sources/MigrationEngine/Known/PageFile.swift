@@ -9,7 +9,7 @@ internal import Transport
 ///
 /// The file may change or shrink meanwhile: what cannot be read is not there, and what has changed
 /// has another hash.
-final class PageFile: Sendable {
+final class PageFile: NumberedPages {
   /// Whole pages that lie one behind the other in the file.
   struct Run: Equatable, Sendable {
     /// Where the first one begins.
@@ -62,6 +62,12 @@ final class PageFile: Sendable {
       throw KnownContentError(name, "it has \(byteCount) bytes, which is not even one page.")
     }
     try self.init(descriptor, name, [Run(fileOffset: 0, pageCount: count)])
+  }
+
+  /// Memory with a descriptor, all of which is pages.
+  convenience init(memory: consuming OwnedDescriptor, name: String) throws(KnownContentError) {
+    let count = Int(clamping: try Self.byteCount(memory.raw, name)) / Digester.pageByteCount
+    try self.init(memory, name, [Run(fileOffset: 0, pageCount: count)])
   }
 
   private init(

@@ -20,7 +20,8 @@ extension MachineMonitor {
       "migrate-incoming",
       "Begins to wait for a machine, from exactly one of `uri` and `channels`.",
       arguments: MigrationAddress.arguments + [.optional("exit-on-error", .boolean)],
-      allowed: .only([.inmigrate], refusal: "'-incoming' was not specified on the command line"),
+      allowed: .only(
+        [.inmigrate, .postmigrate], refusal: "'-incoming' was not specified on the command line"),
       handler: migrateIncoming),
     QMPServedCommand(
       "migrate_cancel", "Ends a migration that sends; the machine stays here.",
@@ -65,7 +66,10 @@ extension MachineMonitor {
   private static func migrateIncoming(
     _ monitor: MachineMonitor, _ call: QMPCall
   ) throws(QMPRefusal) -> JSONValue {
-    guard monitor.machine.migration.account.status == .none else {
+    let status = monitor.machine.migration.account.status
+    // What a machine left behind takes it back, as often as it comes.
+    let isReturn = monitor.runState == .postmigrate && status.isTerminal
+    guard status == .none || isReturn else {
       throw QMPRefusal("The incoming migration has already been started")
     }
     let peer = try MigrationAddress.peer(of: call)

@@ -49,6 +49,8 @@ extension Machine {
   }
 
   func reset(byGuest: Bool) throws(MachineError) {
+    // There is nothing in it yet, or what is in it may just be arriving.
+    guard life.runState != .inMigrate else { return life.tell(.reset(byGuest: byGuest)) }
     try life.whileStopped { () throws(MachineError) in
       // What the guest asked for before it began anew no longer counts.
       life.dropRequests()

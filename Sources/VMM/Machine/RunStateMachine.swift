@@ -6,7 +6,9 @@
 //       │ reset                    │  │  │ sendingFailed
 //   shutdown, internal-error ◀─────┼──┤  │
 //                                  │  └──┴──▶ finish-migrate ──▶ postmigrate ──▶ running (cont)
-//   inmigrate ─────────────────────┘ incomingDone
+//   inmigrate ─────────────────────┘ incomingDone                    ▲ │
+//       ▲                                             incomingFailed │ │ incomingBegins
+//       └────────────────────────────────────────────────────────────┴─┘
 
 /// What may happen to a machine.
 public enum RunEvent: Sendable, Equatable {
@@ -32,6 +34,12 @@ public enum RunEvent: Sendable, Equatable {
   case sendingDone
   /// The state could not be sent; `wasRunning` tells what to go back to.
   case sendingFailed(wasRunning: Bool)
+  /// A machine that was sent elsewhere begins to be received, in what it left behind here.
+  case incomingBegins
+  /// What it left behind here is about to be written over.
+  case incomingOverwrites
+  /// What was to come into what was left behind here did not.
+  case incomingFailed
   /// A state from elsewhere was loaded; `runs` tells whether its guest runs at once.
   case incomingDone(runs: Bool)
   /// Saving a state in place begins.
@@ -63,6 +71,10 @@ public struct RunStateViolation: Error, Equatable, CustomStringConvertible {
   public var description: String {
     let advice =
       switch state {
+      case .postMigrate where event == .cont || event == .sendingEnds || event == .saveBegins:
+        "a move back into it failed when it had written over part of what was left here, so the "
+          + "machine is only where it was then; move it back once more, or reset this one "
+          + "(system_reset)"
       case _ where state.needsReset: "reset it first (system_reset)"
       case .finishMigrate, .saveVM, .restoreVM: "wait until that is over, or cancel it"
       case .inMigrate: "send its state to it first"
@@ -86,7 +98,8 @@ extension RunEvent {
     case .ioError: "report a disk error of"
     case .internalError: "report an internal error of"
     case .sendingEnds, .sendingDone, .sendingFailed: "send the state of"
-    case .incomingDone: "load a state into"
+    case .incomingDone, .incomingBegins, .incomingOverwrites, .incomingFailed:
+      "load a state into"
     case .saveBegins: "save the state of"
     case .restoreBegins: "restore the state of"
     case .snapshotDone: "end the snapshot of"
@@ -98,8 +111,20 @@ extension RunEvent {
 public struct RunStateMachine: Sendable, Equatable {
   /// What the machine is doing.
   public private(set) var state: RunState
-  /// Whether a machine that waits for its state runs once it has it.
+  /// Whether a machine that waits for its state, or may come back, runs once it has it.
   public private(set) var startsAfterIncoming: Bool
+  /// What was left here of a machine that went elsewhere.
+  private var remains = Remains.none
+
+  /// What a machine is that was here before.
+  private enum Remains {
+    /// There was none.
+    case none
+    /// As it was when it went.
+    case whole
+    /// Written over in part: not to run any more.
+    case overwritten
+  }
 
   /// Creates the state of a machine that was just built.
   ///
@@ -119,18 +144,22 @@ public struct RunStateMachine: Sendable, Equatable {
   public mutating func on(_ event: RunEvent) throws(RunStateViolation) -> RunAction {
     let before = state
     switch (state, event) {
-    case (.inMigrate, .stop), (.inMigrate, .cont):
+    case (.postMigrate, .cont), (.postMigrate, .sendingEnds), (.postMigrate, .saveBegins):
+      guard remains != .overwritten else { throw RunStateViolation(state: state, event: event) }
+      state = try afterTransfer(event)
+    case (.inMigrate, .stop), (.inMigrate, .cont), (.postMigrate, .stop):
       startsAfterIncoming = event == .cont
     case (.inMigrate, .reset), (.running, .cont), (.running, .launch), (.running, .reset): break
     case (.prelaunch, .launch): state = .running
     case (.running, .stop): state = .paused
     case (_, .stop): break
-    case (.prelaunch, .cont), (.paused, .cont), (.postMigrate, .cont), (.ioError, .cont),
-      (.guestPanicked, .cont):
+    case (.prelaunch, .cont), (.paused, .cont), (.ioError, .cont), (.guestPanicked, .cont):
       state = .running
     case (.finishMigrate, .reset), (.saveVM, .reset), (.restoreVM, .reset):
       throw RunStateViolation(state: state, event: event)
-    case (_, .reset): state = .prelaunch
+    case (_, .reset):
+      state = .prelaunch
+      remains = .none
     case (.running, .guestShutdown): state = .shutdown
     case (.running, .guestPanic): state = .guestPanicked
     case (.running, .ioError): state = .ioError
@@ -142,15 +171,28 @@ public struct RunStateMachine: Sendable, Equatable {
   }
 
   /// The state after an event of a state that travels; the rest of `on(_:)`'s table.
-  private func afterTransfer(_ event: RunEvent) throws(RunStateViolation) -> RunState {
+  private mutating func afterTransfer(_ event: RunEvent) throws(RunStateViolation) -> RunState {
     switch (state, event) {
+    case (.postMigrate, .cont): return .running
     case (.running, .sendingEnds), (.paused, .sendingEnds), (.prelaunch, .sendingEnds),
       (.postMigrate, .sendingEnds), (.ioError, .sendingEnds), (.guestPanicked, .sendingEnds),
       (.shutdown, .sendingEnds):
       return .finishMigrate
-    case (.finishMigrate, .sendingDone): return .postMigrate
+    case (.finishMigrate, .sendingDone):
+      remains = .whole
+      startsAfterIncoming = true
+      return .postMigrate
+    case (.postMigrate, .incomingBegins): return .inMigrate
+    case (.inMigrate, .incomingOverwrites):
+      if remains == .whole { remains = .overwritten }
+      return .inMigrate
+    // One that was started to be sent to waits on, and cannot be used again.
+    case (.inMigrate, .incomingFailed): return remains == .none ? .inMigrate : .postMigrate
     case (.finishMigrate, .sendingFailed(let wasRunning)): return wasRunning ? .running : .paused
-    case (.inMigrate, .incomingDone(let runs)), (.saveVM, .snapshotDone(let runs)),
+    case (.inMigrate, .incomingDone(let runs)):
+      remains = .none
+      return runs ? .running : .paused
+    case (.saveVM, .snapshotDone(let runs)),
       (.restoreVM, .snapshotDone(let runs)):
       return runs ? .running : .paused
     case (.running, .saveBegins), (.paused, .saveBegins), (.prelaunch, .saveBegins),

@@ -19,6 +19,9 @@ final class MachineDestination: DestinationEndpoint, PagerHost {
     var blocks: [RAMBlock] = []
     /// Pages that were written since memory was emptied: all others are zeros already.
     var written: [PageBitmap] = []
+    /// Pages that hold what a machine left here, and that have not come; empty where it is not kept
+    /// or a pager knows.
+    var leftOver: [PageBitmap] = []
     var pending: MachineState.Pending?
   }
 
@@ -26,11 +29,22 @@ final class MachineDestination: DestinationEndpoint, PagerHost {
   private let state: MachineState
   private let memory = Mutex(Memory())
   private let loaded: Mutex<RunState?> = Mutex(nil)
-  private let start: @Sendable () throws -> Void
-  /// Says whether the balloon may give the guest's memory back to the host.
-  private let allowDiscarding: @Sendable (Bool) -> Void
+  private let hooks: Hooks
+  /// Whether memory keeps what a machine left here until its pages come: it is known content.
+  let keepsMemory: Bool
+
+  /// What the machine does meanwhile.
+  struct Hooks: Sendable {
+    /// Told before memory is written to for the first time.
+    let overwrite: @Sendable () throws -> Void
+    /// Says whether the guest's memory may be given back to the host.
+    let allowDiscarding: @Sendable (Bool) -> Void
+    /// Lets it run where it does so before its memory is there.
+    let start: @Sendable () throws -> Void
+  }
 
   static let pageByteCount = MachineSource.pageByteCount
+  private static let zeroPage = [UInt8](repeating: 0, count: pageByteCount)
 
   /// What the machine was doing before it left; nil where it did not say.
   var runState: RunState? { loaded.withLock { $0 } }
@@ -38,32 +52,35 @@ final class MachineDestination: DestinationEndpoint, PagerHost {
   /// - Parameters:
   ///   - ram: the memory of the machine that waits.
   ///   - state: its processors and devices.
-  ///   - allowDiscarding: says whether the guest's memory may be given back to the host.
-  ///   - start: lets it run where it does so before its memory is there.
-  init(
-    _ ram: RAMList, _ state: MachineState, allowDiscarding: @escaping @Sendable (Bool) -> Void,
-    start: @escaping @Sendable () throws -> Void
-  ) {
-    self.allowDiscarding = allowDiscarding
+  ///   - keepsMemory: whether memory keeps what a machine left here until its pages come.
+  ///   - hooks: what the machine does meanwhile.
+  init(_ ram: RAMList, _ state: MachineState, keepsMemory: Bool = false, hooks: Hooks) {
     self.ram = ram
     self.state = state
-    self.start = start
+    self.keepsMemory = keepsMemory
+    self.hooks = hooks
   }
 
   func prepare(configuration: StreamConfiguration, blocks: [RAMBlockDescription]) throws {
     try Self.check(configuration)
     let matched = try Self.match(blocks, with: ram)
+    try hooks.overwrite()
     // A page that never comes is zeros, whatever was put here before the machine came.
-    for block in matched { try block.discard(offset: 0, byteCount: block.byteCount) }
+    if !keepsMemory {
+      for block in matched { try block.discard(offset: 0, byteCount: block.byteCount) }
+    }
     memory.withLock { memory in
       memory.blocks = matched
       memory.written = matched.map { PageBitmap(pageCount: $0.byteCount / Self.pageByteCount) }
+      memory.leftOver = keepsMemory ? memory.written.map(PageBitmap.init(complementOf:)) : []
     }
   }
 
   func place(_ page: RAMPageAddress, content: RawSpan) throws {
     let block = memory.withLock { memory in
-      _ = memory.written[page.blockIndex].insert(Int(page.offset) / Self.pageByteCount)
+      let number = Int(page.offset) / Self.pageByteCount
+      _ = memory.written[page.blockIndex].insert(number)
+      if keepsMemory { memory.leftOver[page.blockIndex].remove(number) }
       return memory.blocks[page.blockIndex]
     }
     try block.write(offset: Int(page.offset), content)
@@ -71,10 +88,19 @@ final class MachineDestination: DestinationEndpoint, PagerHost {
 
   func placeZero(_ page: RAMPageAddress) throws {
     let block = memory.withLock { memory -> RAMBlock? in
-      memory.written[page.blockIndex].remove(Int(page.offset) / Self.pageByteCount)
-        ? memory.blocks[page.blockIndex] : nil
+      let number = Int(page.offset) / Self.pageByteCount
+      let wasWritten = memory.written[page.blockIndex].remove(number)
+      let isLeftOver = keepsMemory && memory.leftOver[page.blockIndex].remove(number)
+      return wasWritten || isLeftOver ? memory.blocks[page.blockIndex] : nil
     }
-    try block?.discard(offset: Int(page.offset), byteCount: Self.pageByteCount)
+    guard let block else { return }
+    if block.pageSize == Self.pageByteCount {
+      try block.discard(offset: Int(page.offset), byteCount: Self.pageByteCount)
+    } else {
+      // A part of a huge page cannot be given back.
+      // SAFETY: every byte of the array can be read as one.
+      try block.write(offset: Int(page.offset), unsafe Self.zeroPage.span.bytes)
+    }
   }
 
   func read(_ page: RAMPageAddress, into buffer: inout [UInt8]) throws {
@@ -92,8 +118,28 @@ final class MachineDestination: DestinationEndpoint, PagerHost {
 
   func complete() throws {
     guard let pending = memory.withLock({ $0.pending.take() }) else { return }
+    try emptyLeftOvers()
     let found = try pending.apply()
     loaded.withLock { $0 = found }
+  }
+}
+
+// What a machine left here
+extension MachineDestination {
+  /// Has pages that never came be zeros.
+  private func emptyLeftOvers() throws {
+    let (blocks, leftOver) = memory.withLock { memory in
+      defer { memory.leftOver = [] }
+      return (memory.blocks, memory.leftOver)
+    }
+    for (block, pages) in zip(blocks, leftOver) {
+      var page = 0
+      while let first = pages.firstMember(in: page..<pages.pageCount) {
+        page = pages.firstNonMember(in: first..<pages.pageCount) ?? pages.pageCount
+        try block.discard(
+          offset: first * Self.pageByteCount, byteCount: (page - first) * Self.pageByteCount)
+      }
+    }
   }
 }
 
@@ -120,14 +166,16 @@ extension MachineDestination {
     try prepare(configuration: configuration, blocks: blocks) as Void
     let own = ram.blocks.filter(\.isMigratable)
     return memory.withLock { memory in
-      memory.blocks.map { block in own.firstIndex { $0 === block } ?? own.count }
+      // The pager knows what has come.
+      memory.leftOver = []
+      return memory.blocks.map { block in own.firstIndex { $0 === block } ?? own.count }
     }
   }
 
   func beginServing(_ userfault: Userfault) throws {
     // A page that is given back is missing again, and the source sends each page once: the guest
     // would wait for it for ever.
-    allowDiscarding(false)
+    hooks.allowDiscarding(false)
     for block in memory.withLock({ $0.blocks }) {
       try userfault.register(block.hostRange, modes: [.missing, .minor])
       // What this process has mapped it would not be asked for.
@@ -140,14 +188,14 @@ extension MachineDestination {
     try complete()
   }
 
-  func run() throws { try start() }
+  func run() throws { try hooks.start() }
 
   func endServing(_ userfault: Userfault) {
     for block in memory.withLock({ $0.blocks }) {
       // What cannot be unregistered was never registered.
       try? userfault.unregister(block.hostRange)
     }
-    allowDiscarding(true)
+    hooks.allowDiscarding(true)
   }
 }
 

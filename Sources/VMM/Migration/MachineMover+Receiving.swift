@@ -28,20 +28,56 @@ extension MachineMover {
     } catch {
       throw .refused("\(error)")
     }
-    let destination = MachineDestination(
-      parts.ram, machineState,
-      allowDiscarding: { [balloon = parts.balloon, excluded = parts.excluded] isAllowed in
-        balloon.allowDiscarding(isAllowed)
-        excluded.allowEmptying(isAllowed)
-      }
-    ) { [life] in
-      try life.apply(.incomingDone(runs: life.startsAfterIncoming))
+    guard life.runState == .postMigrate else {
+      return try receive(from: origin, settings, exitsOnError, isReturn: false)
     }
+    guard update({ $0.hasLeft }) else {
+      throw .refused(
+        "no destination has confirmed that it has this machine (it was sent without the capability "
+          + "return-path, to a file or to be saved), so that this may be the only one: what was "
+          + "left here is not written over")
+    }
+    try life.apply(.incomingBegins)
+    do throws(MachineError) {
+      try receive(from: origin, settings, exitsOnError, isReturn: true)
+    } catch {
+      try life.apply(.incomingFailed)
+      throw error
+    }
+  }
+
+  /// Begins to receive a machine; `isReturn` where it comes into what one left behind here.
+  private func receive(
+    from origin: MigrationChannel.Origin, _ settings: MigrationOptions, _ exitsOnError: Bool,
+    isReturn: Bool
+  ) throws(MachineError) {
+    let takesKnownPages = settings.has("x-known-pages")
+    // Huge pages do not travel as hashes.
+    let keepsMemory =
+      isReturn && takesKnownPages
+      && parts.ram.blocks.allSatisfy { $0.pageSize == MachineDestination.pageByteCount }
+    let destination = MachineDestination(
+      parts.ram, machineState, keepsMemory: keepsMemory,
+      hooks: MachineDestination.Hooks(
+        overwrite: { [life, excluded = parts.excluded] in
+          try life.apply(.incomingOverwrites)
+          // What was declared here before the machine went is not what it declares now.
+          if isReturn { excluded.takeBackAll() }
+        },
+        allowDiscarding: { [balloon = parts.balloon, excluded = parts.excluded] isAllowed in
+          balloon.allowDiscarding(isAllowed)
+          excluded.allowEmptying(isAllowed)
+        },
+        start: { [life] in
+          try life.apply(.incomingDone(runs: life.startsAfterIncoming))
+        }))
     let reception = try reception(
-      into: destination, isPaged: settings.has("postcopy-ram"),
-      takesKnownPages: settings.has("x-known-pages"))
+      into: destination, isPaged: settings.has("postcopy-ram"), takesKnownPages: takesKnownPages)
     enter(.setup) { state in
       state.account = MigrationAccount(.setup, isIncoming: true)
+      // What sent it away knows nothing of its return.
+      state.sender = nil
+      state.isCancelled = false
       state.account.listeningAddresses = [origin.listeningAddress].compactMap { $0 }
       state.origin = origin
       state.receiver = reception
@@ -60,17 +96,36 @@ extension MachineMover {
     }
     guard isPaged else {
       return WholeReception(
-        destination, knownContent: takesKnownPages ? try known.contents() : nil,
+        destination,
+        knownContent: takesKnownPages
+          ? try leftHere(by: destination) + known.contents() : nil,
         observer: observer)
     }
+    let leftHere = destination.keepsMemory ? ["--keeps-memory"] : []
     do {
       return try PagerSession(
-        command: pagerCommand + (takesKnownPages ? known.arguments : []),
+        command: pagerCommand + (takesKnownPages ? known.arguments : []) + leftHere,
         blocks: try MachineDestination.sharedBlocks(of: parts.ram),
         userfault: try Userfault(features: PagerSession.features(for: parts.ram)),
         threads: accelerator.threadIdentifiers, host: destination, observer: observer)
     } catch let error as MachineError {
       throw error
+    } catch {
+      throw .refused("\(error)")
+    }
+  }
+
+  /// What the machine left in its own memory when it went, where it comes into that.
+  private func leftHere(
+    by destination: MachineDestination
+  ) throws(MachineError) -> [any KnownContent] {
+    guard destination.keepsMemory else { return [] }
+    do {
+      return try parts.ram.blocks.filter(\.isMigratable).map { block in
+        let content = try HashedPages(ofMemory: block)
+        content.prepare()
+        return content
+      }
     } catch {
       throw .refused("\(error)")
     }
@@ -99,7 +154,7 @@ extension MachineMover {
       let ranThere = destination.runState.map(\.isRunning) ?? true
       try life.apply(.incomingDone(runs: ranThere && life.startsAfterIncoming))
     }
-    enter(.completed)
+    enter(.completed) { $0.hasLeft = false }
   }
 
   /// Passes on how far the engine is; what its end means is known only after it.
@@ -119,6 +174,8 @@ extension MachineMover {
     if case PagerError.interrupted = error {
       return update { $0.account.failure = "\(error)" }
     }
+    // What was left behind here is that again; a machine that was started to be sent to stays so.
+    if life.runState == .inMigrate { try? life.apply(.incomingFailed) }
     let exits = update { $0.exitsOnError && !$0.isCancelled }
     enter(.failed) { $0.account.failure = "\(error)" }
     guard exits else { return }

@@ -77,6 +77,7 @@ extension MachineMover {
       enter(.completed) { state in
         state.suspended = nil
         state.resumer = nil
+        state.hasLeft = true
       }
     } catch {
       enter(.postcopyPaused) { state in

@@ -22,6 +22,7 @@ extension MachineMover {
       if settings.has("x-known-pages") { state.account.known = MigrationAccount.Known() }
       state.began = .now
       state.sender = nil
+      state.hasLeft = false
       state.isCancelled = false
       state.wantsPostcopy = false
       state.settings = settings
@@ -92,7 +93,7 @@ extension MachineMover {
       try channel.requireCommandSuccess()
       try life.apply(.sendingDone)
       finishAccount()
-      enter(.completed)
+      enter(.completed) { $0.hasLeft = settings.usesReturnPath }
     } catch {
       settle(error, source)
     }

@@ -31,6 +31,8 @@ final class MachineMover: MachineMigration {
     var resumer: SourceEngine?
     var receiver: (any MachineReception)?
     var origin: MigrationChannel.Origin?
+    /// Whether a destination has confirmed that it has the machine: this is what it left behind.
+    var hasLeft = false
     var isCancelled = false
     /// Whether postcopy was asked for before there was a sender to ask.
     var wantsPostcopy = false

@@ -18,10 +18,13 @@ struct PagerCommand: ParsableCommand {
   @Option(help: "Pages that are held here already: store:FOLDER/NAME, elf:FILE or raw:FILE.")
   var known: [String] = []
 
+  @Flag(help: "The machine comes back into memory that it left behind.")
+  var keepsMemory = false
+
   func run() throws {
     try PagerServer.serve(
       OwnedDescriptor(adopting: PagerServer.controlDescriptor),
-      knownContent: takesKnownPages ? contents : nil)
+      knownContent: takesKnownPages ? contents : nil, keepsMemory: keepsMemory)
   }
 
   /// What is held; what cannot be opened any more is not, and its pages come with their content.

@@ -68,6 +68,9 @@ struct MigrationPage {
       ("sent", Units.size(result.wireBytes)), ("memory", Units.size(result.ramBytes)),
       ("by way of", result.mode.rawValue),
     ]
+    if let known = result.pagesKnown, known > 0 {
+      tiles.append(("known there", Units.count(known, "page")))
+    }
     if let excluded = result.pagesExcluded, excluded > 0 {
       tiles.append(("left out", Units.count(excluded, "page")))
     }

@@ -23,12 +23,14 @@ extension DemonstrationReport {
     let title = qemu.map { "\($0) and \(machines)" } ?? machines
     let stored =
       qemu == nil ? "" : "\(Units.count(pagesVerified)) stored pages match their hashes; "
+    let wayBack = returnShare.map {
+      "The way back sent \(Units.percent($0)) of what the way there did: the rest was still there."
+    }
     return ["\(title), guests with \(Units.size(memoryBytes)) of memory", ""] + table.lines + [
       "",
       "\(stored)the guests checked their own memory and found "
         + "\(Units.count(pagesBad, "wrong page")).",
-      "All of it took \(Units.seconds(seconds)).",
-    ]
+    ] + [wayBack].compactMap(\.self) + ["All of it took \(Units.seconds(seconds))."]
   }
 
   /// The same, for programs.
@@ -49,7 +51,9 @@ extension DemonstrationReport {
       JSONMember("qemu", qemu.map(JSONValue.string) ?? .null),
       JSONMember("accelerator", .string(accelerator)),
       JSONMember("ram_bytes", JSONValue(memoryBytes)),
-      JSONMember("steps", .array(rows)), JSONMember("pages_verified", JSONValue(pagesVerified)),
+      JSONMember("steps", .array(rows)),
+      JSONMember("return_share", returnShare.map(JSONValue.number) ?? .null),
+      JSONMember("pages_verified", JSONValue(pagesVerified)),
       JSONMember("pages_bad", JSONValue(pagesBad)), JSONMember("seconds", .number(seconds)),
     ]
   }

@@ -12,6 +12,7 @@ extension MigrateResult {
     var pages = [
       "\(Units.count(pagesNormal)) whole", "\(Units.count(pagesZero)) zero",
     ]
+    if let pagesKnown, pagesKnown > 0 { pages.append("\(Units.count(pagesKnown)) known there") }
     if let pagesExcluded, pagesExcluded > 0 {
       pages.append("\(Units.count(pagesExcluded)) left out")
     }
@@ -34,6 +35,7 @@ extension MigrateResult {
       JSONMember("rounds", JSONValue(rounds)), JSONMember("wire_bytes", JSONValue(wireBytes)),
       JSONMember("ram_bytes", JSONValue(ramBytes)), JSONMember("pages_zero", JSONValue(pagesZero)),
       JSONMember("pages_normal", JSONValue(pagesNormal)),
+      JSONMember("pages_known", pagesKnown.map { JSONValue($0) } ?? .null),
       JSONMember("pages_excluded", pagesExcluded.map { JSONValue($0) } ?? .null),
       JSONMember("page_requests", JSONValue(pageRequests)),
       JSONMember("precopy_bytes", phaseBytes.map { JSONValue($0.precopy) } ?? .null),

@@ -47,6 +47,53 @@ struct RunStateTests {
     #expect(try machine.on(.cont) == .run)
   }
 
+  @Test func `what a machine left behind takes it back, or runs if it does not come`() throws {
+    var machine = RunStateMachine()
+    for event in [RunEvent.launch, .sendingEnds, .sendingDone] { _ = try machine.on(event) }
+    #expect(machine.startsAfterIncoming)
+    _ = try machine.on(.stop)
+    #expect(!machine.startsAfterIncoming, "as with one that waits")
+    #expect(try machine.on(.incomingBegins) == .none)
+    #expect(machine.state == .inMigrate)
+    #expect(try machine.on(.cont) == .none, "it only says what follows")
+    #expect(try machine.on(.incomingFailed) == .none)
+    #expect(machine.state == .postMigrate)
+    var other = machine
+    #expect(try other.on(.cont) == .run)
+    _ = try machine.on(.incomingBegins)
+    _ = try machine.on(.incomingOverwrites)
+    #expect(try machine.on(.incomingDone(runs: true)) == .run)
+    for event in [RunEvent.sendingEnds, .sendingDone] { _ = try machine.on(event) }
+    #expect(try machine.on(.cont) == .run, "it was whole when it went again")
+  }
+
+  @Test func `what was written over in part does not run, and says why`() throws {
+    var machine = RunStateMachine()
+    for event in [RunEvent.launch, .sendingEnds, .sendingDone, .incomingBegins] {
+      _ = try machine.on(event)
+    }
+    _ = try machine.on(.incomingOverwrites)
+    _ = try machine.on(.incomingFailed)
+    #expect(machine.state == .postMigrate)
+    for event in [RunEvent.cont, .sendingEnds, .saveBegins] {
+      let refusal = #expect(throws: RunStateViolation.self) { try machine.on(event) }
+      #expect("\(refusal!)".contains("move it back once more"))
+    }
+    var again = machine
+    _ = try again.on(.incomingBegins)
+    #expect(try again.on(.incomingDone(runs: true)) == .run)
+    _ = try machine.on(.reset)
+    #expect(try machine.on(.cont) == .run)
+  }
+
+  @Test func `one that was started to be sent to stays so when nothing came`() throws {
+    var machine = RunStateMachine(isIncoming: true)
+    _ = try machine.on(.incomingOverwrites)
+    _ = try machine.on(.incomingFailed)
+    #expect(machine.state == .inMigrate)
+    #expect(throws: RunStateViolation.self) { try machine.on(.incomingBegins) }
+  }
+
   @Test func `after an error only a reset helps, and the refusal says so`() throws {
     var machine = RunStateMachine()
     _ = try machine.on(.launch)
@@ -63,6 +110,7 @@ struct RunStateTests {
       .launch, .stop, .cont, .reset, .guestShutdown, .guestPanic, .ioError, .internalError,
       .sendingEnds, .sendingDone, .sendingFailed(wasRunning: true),
       .sendingFailed(wasRunning: false), .incomingDone(runs: true), .incomingDone(runs: false),
+      .incomingBegins, .incomingOverwrites, .incomingFailed,
       .saveBegins, .restoreBegins, .snapshotDone(runs: true), .snapshotDone(runs: false),
     ]
     var random = SystemRandomNumberGenerator()
