@@ -20,7 +20,7 @@ public struct KnownPagePrefixes: Sendable {
     private static let firstCapacity = 16
 
     private static func home(_ value: UInt32, _ capacity: Int) -> Int {
-      Int(UInt64(value) * UInt64(capacity) >> 32)
+      Int((UInt64(value) * UInt64(capacity)) >> 32)
     }
 
     func contains(_ value: UInt32) -> Bool {
@@ -54,6 +54,17 @@ public struct KnownPagePrefixes: Sendable {
       slots[slot] = value
       count += 1
       return true
+    }
+
+    /// The longest stretch of slots that are taken: how far a lookup has to go at most.
+    var longestStretch: Int {
+      var longest = 0
+      var current = 0
+      for slot in slots {
+        current = slot == 0 ? 0 : current + 1
+        longest = max(longest, current)
+      }
+      return longest
     }
 
     private mutating func grow() {
@@ -104,6 +115,9 @@ public struct KnownPagePrefixes: Sendable {
 
   /// The bytes that its slots take.
   public var byteCount: Int { shards.reduce(0) { $0 + $1.slots.count * 4 } }
+
+  /// How many slots a lookup has to look at, at most (but for stretches around a shard's end).
+  var longestStretch: Int { shards.reduce(0) { max($0, $1.longestStretch) } }
 
   /// Another number of 40 bits for each number of 40 bits.
   private func mix(_ prefix: UInt64) -> UInt64 {

@@ -1,9 +1,10 @@
 // Pages that travel as hashes: the announcement, what is unconfirmed, what a miss means, and
 // whether hashing pays.
 
-import MigrationCore
 import Testing
 import Wire
+
+@testable import MigrationCore
 
 /// Numbers that follow from a seed.
 struct SeededNumbers: RandomNumberGenerator {
@@ -86,6 +87,7 @@ struct SeededNumbers: RandomNumberGenerator {
       var set = KnownPagePrefixes(limit: 1 << 20, seed: seed)
       for prefix in 0..<UInt64(100_000) { set.insert(prefix << 8) }
       expect(set.count == 100_000)
+      expect(set.longestStretch < 256)
     }
   }
 
