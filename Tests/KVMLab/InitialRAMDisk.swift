@@ -27,6 +27,7 @@ enum InitialRAMDisk {
     archive.addFile("bin/busybox", shell, isProgram: true)
     archive.addFile("init", Data(start.utf8), isProgram: true)
     archive.addFile("bin/lease", Data(lease.utf8), isProgram: true)
+    archive.addFile("bin/work", Data(work.utf8), isProgram: true)
     let loaded = try all.load(modules)
     for module in loaded { archive.addFile("modules/\(module.name).ko", module.bytes) }
     archive.addFile(
@@ -54,6 +55,30 @@ enum InitialRAMDisk {
     echo "\(readyLine)"
     grep -q godwit-lab=probe /proc/cmdline && reboot -f
     while true; do setsid cttyhack sh; done
+
+    """
+
+  /// Copies a MiB in memory, and to a disk and back, over and over, until it is told to end.
+  ///
+  /// It counts its rounds in /tmp/round; what is not as it was written goes to /tmp/bad.
+  private static let work = """
+    #!/bin/sh
+    dd if=/dev/urandom of=/tmp/base bs=64k count=16
+    sum=$(sha256sum </tmp/base)
+    round=0
+    while [ ! -e /tmp/end ]; do
+      round=$((round + 1))
+      cp /tmp/base /tmp/copy-$((round % 4))
+      cmp /tmp/base /tmp/copy-$((round % 4)) || echo "round $round: a copy" >>/tmp/bad
+      [ "$(sha256sum </tmp/base)" = "$sum" ] || echo "round $round: the original" >>/tmp/bad
+      if [ -n "$1" ]; then
+        dd if=/tmp/copy-$((round % 4)) of="$1" bs=64k seek=640 conv=fsync
+        dd if="$1" of=/tmp/back bs=64k skip=640 count=16 iflag=direct
+        cmp /tmp/base /tmp/back || echo "round $round: the disk" >>/tmp/bad
+      fi
+      echo $round >/tmp/round.new && mv /tmp/round.new /tmp/round
+    done
+    touch /tmp/done
 
     """
 

@@ -55,7 +55,7 @@ struct KVMLab: ParsableCommand {
     @Option(help: "A busybox for the network's other end.")
     var busybox = "/bin/busybox"
 
-    @Flag(help: "Only a boot, the disk, and one source of dirty pages.")
+    @Flag(help: "Only a boot, the disk, two moves, and one source of dirty pages.")
     var short = false
 
     @Argument(help: "Where `prepare` put its files.")

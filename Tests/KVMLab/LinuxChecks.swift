@@ -14,14 +14,16 @@ struct LinuxChecks {
   /// A boot takes a second or two on a host, ten times as long in an emulated one.
   static let bootSeconds = 90.0
 
-  /// A boot to a shell and the disk.
+  /// A boot to a shell, the disk, and two moves.
   func runShort() {
     let disk = try? TestDisk()
-    let setup = LinuxGuest.Setup(disk: disk?.path)
+    let network = try? NetworkPeer(busybox: busybox)
+    let setup = LinuxGuest.Setup(megabytes: 128, disk: disk?.path, tap: network?.tap)
     withGuest("boots to a shell on the serial console", setup) { guest in
       report.check("reads and writes a virtio disk") {
         try disk.check(in: guest, mounts: false)
       }
+      checkMoves(of: guest, setup, network: network)
     }
   }
 
@@ -51,6 +53,15 @@ struct LinuxChecks {
       "boots from a bzImage too", LinuxGuest.Setup(endsOnReset: true), kernel: files.bzImage
     ) { guest in
       report.check("resets the machine by itself") { try checkOwnReset(of: guest) }
+    }
+    // KVM's own, which every kernel here has.
+    for source in ["bitmap", "clear", "ring"] {
+      let mover = LinuxGuest.Setup(
+        megabytes: 128, processors: 2, dirtyLog: source, disk: disk?.path,
+        tap: (try? network.get())?.tap)
+      withGuest("boots to be moved, its dirty pages learnt by '\(source)'", mover) { guest in
+        checkMoves(of: guest, mover, network: try? network.get())
+      }
     }
   }
 

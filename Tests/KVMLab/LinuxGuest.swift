@@ -38,6 +38,8 @@ final class LinuxGuest {
   let qmp: LabQMP
   /// The process.
   let pid: Int32
+  /// Its tap device.
+  let tap: String?
 
   private let keeper: Process
   private let leash: Pipe
@@ -50,18 +52,36 @@ final class LinuxGuest {
   ///   - kernel: the image.
   ///   - ramDisk: the initial RAM disk.
   ///   - godwit: the program.
-  init(kernel: String, ramDisk: String, godwit: String, _ setup: Setup) throws {
+  convenience init(kernel: String, ramDisk: String, godwit: String, _ setup: Setup) throws {
+    try self.init(
+      godwit,
+      ["--kernel", kernel, "--initrd", ramDisk, "--append", Self.commandLine, "--paused"], setup)
+    // Only now, so that nothing the kernel says is lost.
+    try qmp.execute("cont")
+  }
+
+  /// Starts a machine that waits for a guest from another one.
+  ///
+  /// - Parameters:
+  ///   - godwit: the program.
+  ///   - setup: what it is made of, like the other one but for its tap device.
+  convenience init(waiting godwit: String, _ setup: Setup) throws {
+    try self.init(godwit, ["--incoming", "defer"], setup)
+  }
+
+  private init(_ godwit: String, _ boot: [String], _ setup: Setup) throws {
     // Short, because a Unix socket's path may have 107 bytes only.
     var template = Array("/tmp/gwkvm-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw LabError("cannot make a folder in /tmp") }
     let directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     self.directory = directory
+    tap = setup.tap
     var words = [
       godwit, "vm", "run", "--memory", "\(setup.megabytes)M", "--cpus", "\(setup.processors)",
-      "--kernel", kernel, "--initrd", ramDisk, "--append", Self.commandLine,
       "--serial", "unix:\(directory)/serial", "--console", "unix:\(directory)/console",
-      "--qmp", "\(directory)/qmp", "--paused",
+      "--qmp", "\(directory)/qmp",
     ]
+    words += boot
     if let source = setup.dirtyLog { words += ["--dirty-log", source] }
     if setup.endsOnReset { words += ["--no-reboot"] }
     if let disk = setup.disk { words += ["--disk", disk] }
@@ -78,8 +98,6 @@ final class LinuxGuest {
       qmp = try LabQMP(path: directory + "/qmp", seconds: keeper.isRunning ? 5 : 0)
       serial = try SerialLine(path: directory + "/serial")
       pid = try Self.processNumber(directory + "/pid")
-      // Only now, so that nothing the kernel says is lost.
-      try qmp.execute("cont")
     } catch {
       // A throwing init has no deinit to clean up for it.
       leash.fileHandleForWriting.closeFile()

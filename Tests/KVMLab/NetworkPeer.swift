@@ -7,13 +7,17 @@ import QEMULab
 ///
 /// It exists for as long as somebody holds it, in this process's network namespace.
 final class NetworkPeer {
-  /// The device's name.
-  let tap = "gwkvm0"
+  /// The devices' names: a guest that moves goes from one to the next.
+  static let taps = ["gwkvm0", "gwkvm1", "gwkvm2"]
+  /// The name of the device of a guest that does not move.
+  let tap = NetworkPeer.taps[0]
   private static let own = "192.0.2.1"
   private static let other = "192.0.2.77"
   private let busybox: String
   private let directory: String
   private var servers: [Process] = []
+  /// The collector of numbers, and what it reads: nothing, for as long as it is to live.
+  private var collector: (server: Process, input: Pipe)?
 
   /// Finds out whether tap devices can be made here.
   init(busybox: String) throws {
@@ -33,6 +37,7 @@ final class NetworkPeer {
   }
 
   deinit {
+    endCollector()
     for server in servers where server.isRunning {
       kill(server.processIdentifier, SIGKILL)
       server.waitUntilExit()
@@ -63,6 +68,89 @@ final class NetworkPeer {
       throw LabError("the file it fetched has the sum \(sum), not \(expected)")
     }
     return "\(Self.other) by DHCP, pings both ways, 1 MiB by TCP"
+  }
+
+  // MARK: A guest that moves
+
+  /// Has the network lead to a device from now on, as a switch does that learns of a move.
+  func attach(to device: String) throws {
+    var commands: [[String]] = []
+    for other in Self.taps where other != device && Self.exists(other) {
+      // The guest remembers who it spoke to by its hardware address.
+      let path = "/sys/class/net/\(other)/address"
+      let address = try String(contentsOfFile: path, encoding: .utf8)
+      commands += [
+        ["addr", "flush", "dev", other], ["link", "set", other, "down"],
+        ["link", "set", device, "address", address.trimmingCharacters(in: .newlines)],
+      ]
+    }
+    commands += [
+      ["link", "set", device, "up"], ["addr", "add", Self.own + "/24", "dev", device],
+    ]
+    for words in commands {
+      let result = try Self.run([busybox, "ip"] + words)
+      guard result.status == 0 else {
+        throw LabError("'ip \(words.joined(separator: " "))': \(result.text)")
+      }
+    }
+  }
+
+  private static func exists(_ device: String) -> Bool {
+    FileManager.default.fileExists(atPath: "/sys/class/net/\(device)")
+  }
+
+  /// Has the guest send numbers over one TCP connection, for as long as it works.
+  func collect(from guest: LinuxGuest) throws {
+    let path = directory + "/numbers"
+    guard FileManager.default.createFile(atPath: path, contents: nil),
+      let file = FileHandle(forWritingAtPath: path)
+    else { throw LabError("cannot make \(path)") }
+    endCollector()
+    let server = Process()
+    server.executableURL = URL(fileURLWithPath: busybox)
+    server.arguments = ["nc", "-l", "-p", "9001"]
+    // At the end of its input it would end the connection too.
+    let input = Pipe()
+    server.standardInput = input
+    server.standardOutput = file
+    server.standardError = FileHandle.nullDevice
+    try server.run()
+    collector = (server, input)
+    try guest.run("ip link set eth0 up; ip addr add \(Self.other)/24 dev eth0")
+    guest.type(
+      "(n=0; while [ ! -e /tmp/end ]; do echo $n; n=$((n + 1)); usleep 100000; done) "
+        + "| nc \(Self.own) 9001 >/dev/null 2>&1 &")
+    try requireMoreNumbers()
+  }
+
+  private func endCollector() {
+    guard let server = collector?.server else { return }
+    collector = nil
+    if server.isRunning { kill(server.processIdentifier, SIGKILL) }
+    server.waitUntilExit()
+  }
+
+  /// Waits until more numbers come, and holds against each other all that have come.
+  func requireMoreNumbers(seconds: Double = 60) throws {
+    let before = try numbers().count
+    let deadline = Date(timeIntervalSinceNow: seconds)
+    while try numbers().count < before + 5 {
+      guard Date() < deadline else {
+        throw LabError("the connection is silent after \(before) numbers")
+      }
+      usleep(50_000)
+    }
+    let all = try numbers()
+    guard all == Array(0..<all.count) else {
+      throw LabError("the connection lost something: \(all)")
+    }
+  }
+
+  /// What has come whole, in lines.
+  private func numbers() throws -> [Int] {
+    let text = try String(contentsOfFile: directory + "/numbers", encoding: .utf8)
+    return text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+      .compactMap { Int($0) }
   }
 
   /// Whether this process has CAP_NET_ADMIN, bit 12 of the effective set.
