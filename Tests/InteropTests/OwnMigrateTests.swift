@@ -86,7 +86,9 @@ extension Interop {
       #expect(try move.settings() == before, "settings were not put back")
     }
 
-    @Test(.timeLimit(.minutes(2)), arguments: accelerators, [[], ["--postcopy"]])
+    @Test(
+      .timeLimit(.minutes(2)), arguments: accelerators,
+      [[], ["--postcopy"], ["--postcopy=now"]])
     func `a machine that stands still arrives byte for byte, and stands still`(
       accelerator: String, way: [String]
     ) throws {
