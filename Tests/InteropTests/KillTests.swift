@@ -11,9 +11,10 @@ struct SeededInstants: RandomNumberGenerator {
   let seed: UInt64
   private var state: UInt64
 
-  init() {
+  /// - Parameter fixed: the seed where the environment gives none; nil for another one each time.
+  init(unlessGiven fixed: UInt64? = nil) {
     let given = ProcessInfo.processInfo.environment["GODWIT_SEED"].flatMap { UInt64($0) }
-    seed = given ?? UInt64.random(in: 1...UInt64(UInt32.max))
+    seed = given ?? fixed ?? UInt64.random(in: 1...UInt64(UInt32.max))
     state = seed
   }
 
