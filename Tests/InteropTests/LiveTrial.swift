@@ -119,6 +119,8 @@ final class LiveTrial {
     if plan.standsStill {
       try source.qmp.execute("stop")
       reference = try source.memory(megabytes: Self.megabytes)
+      // As with QEMU, a machine that goes ahead of its memory runs unless the destination says no.
+      try target.qmp.execute("stop")
     }
     try source.qmp.setCapabilities(Self.capabilities)
     try source.qmp.execute(

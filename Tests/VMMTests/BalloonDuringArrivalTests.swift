@@ -41,7 +41,7 @@ import Wire
       parts.ram, MachineState(of: parts, Stand()),
       hooks: MachineDestination.Hooks(
         overwrite: {}, allowDiscarding: { isAllowed in said.withLock { $0.append(isAllowed) } },
-        start: { _ in }))
+        start: {}))
     let userfault = try Userfault(features: PagerSession.features)
     let order: [Int] = try destination.prepare(
       configuration: MachineSource.configuration,

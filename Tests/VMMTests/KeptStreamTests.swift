@@ -74,7 +74,7 @@ import Wire
     let stand = Stand()
     let destination = MachineDestination(
       parts.ram, MachineState(of: parts, stand),
-      hooks: MachineDestination.Hooks(overwrite: {}, allowDiscarding: { _ in }, start: { _ in }))
+      hooks: MachineDestination.Hooks(overwrite: {}, allowDiscarding: { _ in }, start: {}))
     let channel = try ByteChannel.connect(
       to: .file(path: file, offset: 0), for: .reading)
     let report = try DestinationEngine(channel: channel, endpoint: destination).run()

@@ -39,9 +39,8 @@ final class MachineDestination: DestinationEndpoint, PagerHost {
     let overwrite: @Sendable () throws -> Void
     /// Says whether the guest's memory may be given back to the host.
     let allowDiscarding: @Sendable (Bool) -> Void
-    /// Lets it run where it does so before its memory is there; given what it was doing before it
-    /// left.
-    let start: @Sendable (RunState?) throws -> Void
+    /// Lets it run where it does so before its memory is there.
+    let start: @Sendable () throws -> Void
   }
 
   static let pageByteCount = MachineSource.pageByteCount
@@ -189,7 +188,7 @@ extension MachineDestination {
     try complete()
   }
 
-  func run() throws { try hooks.start(runState) }
+  func run() throws { try hooks.start() }
 
   func endServing(_ userfault: Userfault) {
     for block in memory.withLock({ $0.blocks }) {

@@ -68,8 +68,8 @@ extension MachineMover {
           balloon.allowDiscarding(isAllowed)
           excluded.allowEmptying(isAllowed)
         },
-        start: { [life] before in
-          try life.apply(.incomingDone(runs: Self.runs(before) && life.startsAfterIncoming))
+        start: { [life] in
+          try life.apply(.incomingDone(runs: life.startsAfterIncoming))
         }))
     let reception = try reception(
       into: destination, isPaged: settings.has("postcopy-ram"), takesKnownPages: takesKnownPages)
@@ -150,14 +150,12 @@ extension MachineMover {
 
   private func finish(_ destination: MachineDestination) throws {
     if life.runState == .inMigrate {
-      let runs = Self.runs(destination.runState) && life.startsAfterIncoming
-      try life.apply(.incomingDone(runs: runs))
+      // A machine that was stopped when it was sent stays so, whoever loads it.
+      let ranThere = destination.runState.map(\.isRunning) ?? true
+      try life.apply(.incomingDone(runs: ranThere && life.startsAfterIncoming))
     }
     enter(.completed) { $0.hasLeft = false }
   }
-
-  /// A machine that was stopped when it was sent stays so, whoever loads it and in whatever order.
-  private static func runs(_ before: RunState?) -> Bool { before.map(\.isRunning) ?? true }
 
   /// Passes on how far the engine is; what its end means is known only after it.
   private func follow(_ status: MigrationCore.MigrationStatus) {
