@@ -22,8 +22,9 @@ public struct SourceOptions: Sendable {
   /// Bytes that may be under way unasked while the guest asks for pages: a requested page waits
   /// behind them, and behind their being put in place.
   public var busyWindow = 128 << 10
-  /// What `busyWindow` is best where a page takes the destination little longer to place than to
-  /// receive, as a pager does: less would leave the link idle between confirmations.
+  /// A `busyWindow` for a destination with a pager, which takes several microseconds to place each
+  /// page: a requested page waits for those of the window, and less of one would leave the link
+  /// idle between confirmations.
   public static let pagerBusyWindow = 48 << 10
   /// Bytes that may be under way while the guest asks for nothing.
   public var quietWindow = 4 << 20

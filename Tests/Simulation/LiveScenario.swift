@@ -202,8 +202,9 @@ public final class LiveScenario {
       content: { [unowned self] in frozen[$0] },
       decoder: beginning == .recovery ? nil : decoder)
     postcopy = actor
-    actor.onEnd = { [unowned self] in try postcopyEnded(actor) }
-    link.onBackward = { bytes in try actor.receive(bytes) }
+    // Weak where what is called keeps the closure, or every seed's move would stay in memory.
+    actor.onEnd = { [unowned self, weak actor] in try actor.map(postcopyEnded) }
+    link.onBackward = { [weak actor] bytes in try actor?.receive(bytes) }
     try actor.write()
   }
 
@@ -222,11 +223,13 @@ public final class LiveScenario {
     let link = FaultyLink(clock: clock, seed: random.next(), faults: faults())
     self.link = link
     destination.connect(link)
-    link.onForward = { [unowned self] bytes in
+    link.onForward = { [unowned self, weak link] bytes in
       if destination.link === link { try destination.receive(bytes) }
     }
-    link.onBackward = { [unowned self] bytes in if self.link === link { try receive(bytes) } }
-    link.onLoss = { [unowned self] in if self.link === link { try lost() } }
+    link.onBackward = { [unowned self, weak link] bytes in
+      if self.link === link { try receive(bytes) }
+    }
+    link.onLoss = { [unowned self, weak link] in if self.link === link { try lost() } }
   }
 
   private func faults() -> FaultyLink.Faults {

@@ -71,8 +71,8 @@ public final class PostcopyScenario {
       destination: destination, clock: clock, pages: model.hostPages, seed: random.next()
     ) { [unowned self] bytes in link?.send(bytes, .backward) }
     self.guest = guest
-    destination.onRun = { guest.resume() }
-    destination.onPlaced = { guest.placed(block: $0, page: $1) }
+    destination.onRun = { [unowned guest] in guest.resume() }
+    destination.onPlaced = { [unowned guest] in guest.placed(block: $0, page: $1) }
     try connect(.fresh(hotPageLimit: random.chance(50) ? random.below(6) : 0))
     try clock.run(limit: Self.actionLimit)
     guard let ending else { throw Violation("everything stands still before the end") }
@@ -97,14 +97,15 @@ public final class PostcopyScenario {
       damaged: damaged, sabotage: sabotage, window: window, seed: random.next())
     self.link = link
     self.source = source
-    link.onForward = { [unowned self] bytes in
-      guard self.link === link else { return }
+    // Weak where what is called keeps the closure, or every seed's move would stay in memory.
+    link.onForward = { [unowned self, weak link] bytes in
+      guard let link, self.link === link else { return }
       let answer = try destination.receive(bytes)
       if !answer.isEmpty { link.send(answer, .backward) }
     }
-    link.onBackward = { bytes in try source.receive(bytes) }
-    link.onLoss = { [unowned self] in try lost(source) }
-    source.onEnd = { [unowned self] in try ended(source) }
+    link.onBackward = { [weak source] bytes in try source?.receive(bytes) }
+    link.onLoss = { [unowned self, weak source] in try source.map(lost) }
+    source.onEnd = { [unowned self, weak source] in try source.map(ended) }
     try source.write()
   }
 

@@ -75,12 +75,7 @@ struct MigrateCommand: GodwitCommand {
     completion: .file(extensions: ["html"]))
   var report: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Leave out the pages that a file of bitmaps names (a machine of `godwit vm run`).",
-      valueName: "file"),
-    completion: .file(), transform: AbsolutePath.of)
-  var exclude: String?
+  @OptionGroup var exclusion: ExclusionOptions
 
   @Flag(help: "Carry on a postcopy whose connection broke.")
   var recover = false
@@ -104,7 +99,7 @@ struct MigrateCommand: GodwitCommand {
 
   func validate() throws {
     let hasMode = paused || postcopy != nil || downtime != nil || bandwidth != nil
-    if recover, hasMode || exclude != nil {
+    if recover, hasMode || exclusion.file != nil {
       throw ValidationError("--recover carries on as the move began; it takes no other mode.")
     }
     if let downtime, downtime > Self.longestDowntime {
@@ -116,7 +111,7 @@ struct MigrateCommand: GodwitCommand {
     let request = MigrateRequest(
       source: from, destination: to, isPaused: paused, postcopy: postcopy,
       downtimeLimitMilliseconds: downtime, bytesPerSecond: bandwidth?.bytesPerSecond,
-      isForced: force, recovers: recover, excludedPages: exclude,
+      isForced: force, recovers: recover, excludedPages: exclusion.file,
       keeperCommand: KeepMonitorCommand.line)
     let trace = MigrationTrace()
     // A place that cannot be written is found before the machine has moved.

@@ -73,12 +73,7 @@ struct SaveCommand: GodwitCommand {
   @Option(help: "Save although the guest goes on writing to its disks.")
   var disks: DiskChoice?
 
-  @Option(
-    help: ArgumentHelp(
-      "Leave out the pages that a file of bitmaps names (a machine of `godwit vm run`).",
-      valueName: "file"),
-    completion: .file(), transform: AbsolutePath.of)
-  var exclude: String?
+  @OptionGroup var exclusion: ExclusionOptions
 
   @Flag(help: "Store every page as it is.")
   var noCompression = false
@@ -89,7 +84,7 @@ struct SaveCommand: GodwitCommand {
   func perform(_ console: Console) async throws {
     let request = SaveRequest(
       qmp: qmp, name: name, mode: mode?.mode, then: then, ignoresDisks: disks == .ignore,
-      compresses: !noCompression, excludedPages: exclude)
+      compresses: !noCompression, excludedPages: exclusion.file)
     let store = try store.open(create: true)
     let result = try await Operations.save(request, store: store, observer: console.observer)
     console.result(result.lines, result.jsonMembers)
