@@ -4,18 +4,21 @@ import Foundation
 
 /// The same precopy with all of the memory in use, and with half of it.
 struct FreePagesRun {
-  private static let rounds = 3
+  private static let rounds = 5
+  /// Large enough for what every move takes, however little memory goes, to be a small part.
+  private static let megabytes = 2048
   let bench: Bench
 
   func run(_ table: inout BenchTable) async throws {
-    let used = try await moves(LiveMachine.Work(megabytes: 1024))
-    let half = try await moves(LiveMachine.Work(megabytes: 1024, freePercent: 50))
+    let used = try await moves(LiveMachine.Work(megabytes: Self.megabytes))
+    let half = try await moves(LiveMachine.Work(megabytes: Self.megabytes, freePercent: 50))
     let bytes =
       Runs(half.map { Double($0.sentBytes) }).median
       / Runs(used.map { Double($0.sentBytes) }).median
     let time = Runs(half.map(\.seconds)).median / Runs(used.map(\.seconds)).median
     table.add(
-      "half of 1 GiB declared free: bytes, time", String(format: "%.2f ×, %.2f ×", bytes, time),
+      "half of \(Self.megabytes) MiB declared free: bytes, time",
+      String(format: "%.2f ×, %.2f ×", bytes, time),
       bar: "≤ 0.55 × each", met: bytes <= 0.55 && time <= 0.55)
   }
 
@@ -26,7 +29,8 @@ struct FreePagesRun {
       let machine = try await LiveMachine.godwit(bench, work)
       try await machine.require(reports: 1)
       let next = try await LiveMachine.godwit(bench, work, isIncoming: true)
-      outcomes.append(try await LiveMove().run(from: machine, to: next))
+      outcomes.append(
+        try await LiveMove(expectedByteCount: work.megabytes << 20).run(from: machine, to: next))
       try await next.require(reports: 2)
     }
     return outcomes

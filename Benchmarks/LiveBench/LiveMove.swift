@@ -19,6 +19,8 @@ struct LiveMove {
   var bytesPerSecond: UInt64 = 0
   /// How long it may stand still.
   var downtimeMilliseconds = 30
+  /// How much free memory the host is to have at hand, in bytes; 0 where that is not what counts.
+  var expectedByteCount = 0
 
   /// What a move was like.
   struct Outcome {
@@ -51,6 +53,7 @@ struct LiveMove {
     let place = try await listen(destination.client)
     let (sourceEvents, destinationEvents) = (source.client.events(), destination.client.events())
     let idle = try await idleShare(source)
+    if expectedByteCount > 0 { try FreeMemory.touch(byteCount: expectedByteCount * 5 / 4) }
     let used = (source.processorSeconds, destination.processorSeconds)
     let begin = ContinuousClock.now
     try await source.client.migrate(to: place)

@@ -24,6 +24,7 @@ enum PlainCopy {
     }
     // SAFETY: the mapping has that many bytes. What has never been written has no pages to read.
     unsafe memset(source, 0xA5, byteCount)
+    try FreeMemory.touch(byteCount: byteCount * 5 / 4)
     let bases = (UInt(bitPattern: source), UInt(bitPattern: destination))
     let writer = Thread {
       transfer(byteCount) { offset, count in

@@ -21,7 +21,9 @@ struct PrecopyRun {
     for _ in 0..<Self.rounds {
       plain.append(try PlainCopy.seconds(byteCount: bytes))
       let next = try await LiveMachine.godwit(bench, Self.work, isIncoming: true)
-      moves.append(try await LiveMove().run(from: machine, to: next))
+      moves.append(
+        try await LiveMove(expectedByteCount: Self.work.megabytes << 20).run(
+          from: machine, to: next))
       try await next.require(reports: 2)
       machine.end()
       machine = next
@@ -56,7 +58,9 @@ struct PrecopyRun {
     try await machine.require(reports: 1)
     for _ in 0..<Self.rounds {
       let next = try await start(isIncoming: true)
-      moves.append(try await LiveMove().run(from: machine, to: next))
+      moves.append(
+        try await LiveMove(expectedByteCount: Self.work.megabytes << 20).run(
+          from: machine, to: next))
       try await next.require(reports: 2)
       machine.end()
       machine = next

@@ -18,6 +18,7 @@ public final class WriteProtectLog: DirtyLog {
     let userfault: Userfault
     let written: WrittenPages
     let blocks: [RAMBlock]
+    var untouched: [RAMRange] = []
   }
 
   private let ram: RAMList
@@ -35,17 +36,24 @@ public final class WriteProtectLog: DirtyLog {
   /// Protects all memory.
   public func start() throws(GuestMemoryError) {
     try failing("Protecting guest memory") { () throws(UserfaultError) in
-      let new = Session(
+      var new = Session(
         userfault: try Userfault(features: .asynchronousTracking), written: try WrittenPages(),
         blocks: ram.blocks.filter(\.isMigratable))
       for block in new.blocks {
         try new.userfault.register(block.hostRange, modes: .writeProtect)
-        try new.userfault.setWriteProtected(block.hostRange, true)
+        var runs: [Range<UInt>] = []
+        try new.written.protect(block.hostRange) { runs.append($0) }
+        // What this process has not mapped may still have content where memory is shared.
+        guard block.backing == .anonymous else { continue }
+        new.untouched += runs.map(block.pages)
       }
       // Dropping the descriptor of an earlier session lifts what it protected.
       session.withLock { $0 = new }
     }
   }
+
+  /// Pages of private memory that held nothing in the step that protected them.
+  public var untouchedAtStart: [RAMRange] { session.withLock { $0?.untouched ?? [] } }
 
   /// Takes what was written since, and protects it again in the same step.
   /// - Returns: how many pages that were.
@@ -57,8 +65,7 @@ public final class WriteProtectLog: DirtyLog {
         var count = 0
         for block in session.blocks {
           try session.written.take(block.hostRange) { run in
-            let pages = block.ramRange(
-              offset: Int(run.lowerBound - block.hostAddress), byteCount: run.count)
+            let pages = block.pages(run)
             block.dirty.setAll(pages, for: .migration)
             count += pages.pageCount
           }
@@ -99,4 +106,9 @@ public final class WriteProtectLog: DirtyLog {
 extension RAMBlock {
   /// Where it is in this process.
   fileprivate var hostRange: Range<UInt> { hostAddress..<hostAddress + UInt(byteCount) }
+
+  /// Pages by where they are in this process.
+  fileprivate func pages(_ addresses: Range<UInt>) -> RAMRange {
+    ramRange(offset: Int(addresses.lowerBound - hostAddress), byteCount: addresses.count)
+  }
 }

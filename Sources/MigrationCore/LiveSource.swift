@@ -3,8 +3,8 @@
 //   opening ─▶ tracking ─▶ copying ⇄ syncing
 //      │                      │         │ what is left fits the downtime
 //      └──────────────────────┴────▶ stopping ─▶ [held] ─▶ last sync ─▶ finishing ⇄ confirming
-//          postcopy was asked for                              │           │       pages
-//                                                              ▼           ▼
+//          postcopy was asked for,                             │           │       pages
+//          and the destination has caught up                   ▼           ▼
 //                                              switching to postcopy     closing ─▶ finished
 //
 // The machine is asked what to do next (`next`) and told what came of it. It holds no socket,
@@ -25,6 +25,8 @@ public struct LiveSource: Sendable {
     case copying
     /// What was written meanwhile is taken from the dirty log.
     case syncing
+    /// Memory is to follow the machine, which runs until the destination has taken what was sent.
+    case catchingUp(ping: UInt32)
     /// The machine is being stopped.
     case stopping
     /// It stands, and waits for somebody's word (`pause-before-switchover`).
@@ -136,6 +138,18 @@ public struct LiveSource: Sendable {
   /// Whether the machine stands still for good, unless the move fails.
   public var isStopped: Bool { stoppedAt != nil }
 
+  /// Whether all of memory goes by postcopy, whatever was sent: where that is next to nothing.
+  ///
+  /// Finding out what was written since takes a time that grows with memory, and the machine would
+  /// stand still meanwhile.
+  public var sendsAllAgain: Bool {
+    guard wantsPostcopy, syncCount <= 1 else { return false }
+    let sent = convergence.sentByteCount
+    return sent <= Self.mostSentAgain && sent <= remaining / 8
+  }
+
+  private static let mostSentAgain: UInt64 = 64 << 20
+
   /// Whether memory is to follow the machine.
   public var isPostcopyWanted: Bool { wantsPostcopy }
 
@@ -160,7 +174,7 @@ public struct LiveSource: Sendable {
         return .throttle(nil)
       }
       return .pause
-    case .held, .awaitingConfirmation, .confirmingPages: return .wait
+    case .held, .catchingUp, .awaitingConfirmation, .confirmingPages: return .wait
     case .finishing: return nextWhileFinishing()
     case .closing:
       phase = usesReturnPath ? .awaitingConfirmation : .finished(.completed)
@@ -172,8 +186,11 @@ public struct LiveSource: Sendable {
 
   private mutating func nextWhileCopying(at now: Duration) -> Instruction {
     if wantsPostcopy {
-      phase = .stopping
-      return next(at: now)
+      // What the link and the destination still hold stands before the state of the devices: the
+      // machine would stand still for as long as that takes, which is megabytes of pages.
+      let ping = takeBarrier()
+      phase = .catchingUp(ping: ping)
+      return .write([.ping(ping)])
     }
     if let throttle = throttling.due, throttle != orderedThrottle {
       orderedThrottle = throttle
@@ -194,13 +211,18 @@ public struct LiveSource: Sendable {
   private mutating func nextWhileFinishing() -> Instruction {
     if remaining > 0 { return .send }
     if confirmsPages, !arePagesConfirmed {
-      let ping = nextBarrier
-      nextBarrier = ping == Self.lastBarrier ? Self.firstBarrier : ping + 1
+      let ping = takeBarrier()
       phase = .confirmingPages(ping: ping)
       return .write([.ping(ping)])
     }
     phase = .closing
     return .write(Self.ending)
+  }
+
+  /// The number of the next PING whose answer is waited for.
+  private mutating func takeBarrier() -> UInt32 {
+    defer { nextBarrier = nextBarrier == Self.lastBarrier ? Self.firstBarrier : nextBarrier + 1 }
+    return nextBarrier
   }
 
   // MARK: What came of it
@@ -271,8 +293,7 @@ public struct LiveSource: Sendable {
   }
 
   private mutating func endHold() {
-    // Nothing was tracked where postcopy was asked for before the first page.
-    phase = syncCount == 0 ? .switchingToPostcopy : .lastSync
+    phase = sendsAllAgain ? .switchingToPostcopy : .lastSync
   }
 
   /// Pages that were sent turned out to be missing at the destination, and are to be sent again.
@@ -296,7 +317,7 @@ public struct LiveSource: Sendable {
   public mutating func startPostcopy() -> Bool {
     guard advice != nil else { return false }
     switch phase {
-    case .opening, .tracking, .copying, .syncing, .stopping, .held, .lastSync:
+    case .opening, .tracking, .copying, .syncing, .catchingUp, .stopping, .held, .lastSync:
       wantsPostcopy = true
       return true
     case .switchingToPostcopy: return true
@@ -315,10 +336,14 @@ public struct LiveSource: Sendable {
   public mutating func receive(_ message: ReturnPathMessage) throws(ProtocolViolation) {
     switch message {
     case .pong(let value):
-      guard case .confirmingPages(let ping) = phase, value == ping else { return }
-      // What was missing has come up before this answer, and is sent then.
-      phase = .finishing
-      arePagesConfirmed = remaining == 0
+      switch phase {
+      case .catchingUp(value): phase = .stopping
+      case .confirmingPages(value):
+        // What was missing has come up before this answer, and is sent then.
+        phase = .finishing
+        arePagesConfirmed = remaining == 0
+      default: return
+      }
     case .switchoverAcknowledge: return
     case .shut(let status):
       guard status == 0 else {
@@ -366,6 +391,7 @@ public struct LiveSource: Sendable {
     case .tracking: "beginning to notice what the machine writes"
     case .copying: "sending the memory of the running machine"
     case .syncing, .lastSync: "reading which pages the machine wrote"
+    case .catchingUp: "waiting until the destination has taken what was sent"
     case .stopping: "stopping the machine"
     case .held: "waiting for the word to switch over"
     case .finishing: "sending the last pages"

@@ -198,8 +198,7 @@ final class LiveRun: Sendable {
     var missing = blocks.map { block in
       PageBitmap(pageCount: Int(block.usedLength / UInt64(Self.size(of: block))))
     }
-    if machine.withLock({ $0.syncCount == 0 }) {
-      // Nothing was sent.
+    if machine.withLock({ $0.sendsAllAgain }) {
       return missing.map { PageBitmap(complementOf: $0) }
     }
     // What did not have to travel has to be placed all the same, or the guest would wait for it.

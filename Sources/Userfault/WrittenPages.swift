@@ -13,6 +13,8 @@ public final class WrittenPages: Sendable {
   private static let regionLimit = 4096
   /// PAGE_IS_WRITTEN.
   private static let written: UInt64 = 1 << 1
+  /// PAGE_IS_PRESENT and PAGE_IS_SWAPPED.
+  private static let held: UInt64 = 1 << 3 | 1 << 4
   /// PM_SCAN_WP_MATCHING and PM_SCAN_CHECK_WPASYNC.
   private static let protect: UInt64 = 1 << 0
   private static let check: UInt64 = 1 << 1
@@ -46,6 +48,27 @@ public final class WrittenPages: Sendable {
   public func take(
     _ range: Range<UInt>, _ body: (Range<UInt>) -> Void
   ) throws(UserfaultError) {
+    try protect(range, reporting: Self.written, of: Self.written) { run, _ in body(run) }
+  }
+
+  /// Protects all pages of a range, and hands over the runs of those that held nothing.
+  ///
+  /// A page is found to hold nothing in the step that protects it: it is zeros unless a later
+  /// ``take(_:_:)`` reports it. Of shared memory, only pages that this process has not mapped are
+  /// found so, and they may have content all the same. Otherwise as ``take(_:_:)``.
+  public func protect(
+    _ range: Range<UInt>, _ body: (Range<UInt>) -> Void
+  ) throws(UserfaultError) {
+    try protect(range, reporting: Self.held, of: 0) { run, categories in
+      if categories & Self.held == 0 { body(run) }
+    }
+  }
+
+  /// Protects the pages of a range that have all categories of `mask`, and hands over their runs,
+  /// each with those of the categories of `reporting` that it has.
+  private func protect(
+    _ range: Range<UInt>, reporting: UInt64, of mask: UInt64, _ body: (Range<UInt>, UInt64) -> Void
+  ) throws(UserfaultError) {
     var regions = [godwit_page_region](repeating: godwit_page_region(), count: Self.regionLimit)
     var start = UInt64(range.lowerBound)
     while start < UInt64(range.upperBound) {
@@ -54,15 +77,17 @@ public final class WrittenPages: Sendable {
       request.flags = Self.protect | Self.check
       request.start = start
       request.end = UInt64(range.upperBound)
-      request.category_mask = Self.written
-      request.return_mask = Self.written
+      request.category_mask = mask
+      request.return_mask = reporting
       let count = UserfaultCall.scan(descriptor.raw, &request, into: &regions)
       guard count >= 0 else {
         throw .failed(
           action: "Looking for written pages in \(range.count) bytes at "
             + "0x\(String(range.lowerBound, radix: 16)) (PAGEMAP_SCAN)", code: Int32(-count))
       }
-      for region in regions.prefix(count) { body(UInt(region.start)..<UInt(region.end)) }
+      for region in regions.prefix(count) {
+        body(UInt(region.start)..<UInt(region.end), region.categories)
+      }
       // The kernel stops early when the buffer is full; one that does not move is broken.
       guard request.walk_end > start else {
         throw .failed(action: "Looking for written pages (PAGEMAP_SCAN)", code: EIO)

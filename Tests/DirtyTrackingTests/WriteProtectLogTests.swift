@@ -52,6 +52,27 @@ struct WriteProtectLogTests {
     try log.stop()
   }
 
+  @Test func `pages that hold nothing are known from the moment that they are followed`() throws {
+    let ram = RAMList()
+    let block = try ram.add(name: "first", byteCount: 100 * 4096)
+    let shared = try ram.add(name: "second", byteCount: 70 * 4096, backing: .sharedMemory)
+    try block.setHugePages(false)
+    for page in [0, 50, 99] { try write(block, page: page) }
+    try write(shared, page: 1)
+    let log = WriteProtectLog(ram: ram, reason: "For a test.")
+    #expect(log.untouchedAtStart == [])
+    try log.start()
+    let base = block.ramRange.pages.lowerBound
+    let expected = [1..<50, 51..<99].map { base + $0.lowerBound..<base + $0.upperBound }
+    #expect(
+      log.untouchedAtStart.map(\.pages) == expected, "and nothing of memory that others may map")
+    try write(block, page: 7)
+    #expect(try log.sync() == 1, "what is written later is told")
+    #expect(dirtyPages(block) == [7])
+    try log.stop()
+    #expect(log.untouchedAtStart == [])
+  }
+
   @Test func `memory over a private file is followed too`() throws {
     let path = "/tmp/godwit-private-\(getpid())"
     let file = try #require(fopen(path, "w"))

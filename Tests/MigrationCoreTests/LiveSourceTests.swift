@@ -77,7 +77,9 @@ import Wire
     #expect(source.next(at: .milliseconds(1300)) == .pause)
   }
 
-  @Test func `memory follows the machine from any moment on until its state is on its way`() {
+  @Test func `memory follows the machine from any moment on until its state is on its way`()
+    throws
+  {
     var early = LiveSource(
       settings: LiveSettings(), usesReturnPath: true, advice: Self.advice)
     let willFollow = early.startPostcopy()
@@ -89,13 +91,31 @@ import Wire
     #expect(early.syncCount == 0, "nothing was sent, and everything is missing")
 
     var late = copying(advice: Self.advice)
+    late.sent(20 << 20, in: .milliseconds(10), remaining: 80 << 20)
     let followsLate = late.startPostcopy()
     #expect(followsLate)
+    #expect(late.next(at: .zero) == .write([.ping(0x100)]))
+    #expect(late.next(at: .zero) == .wait, "it runs until what was sent has been taken")
+    #expect(!late.isStopped)
+    try late.receive(.pong(1))
+    #expect(late.next(at: .zero) == .wait, "that was the answer to another question")
+    try late.receive(.pong(0x100))
     #expect(late.next(at: .zero) == .pause)
     late.paused(at: .zero)
     #expect(late.next(at: .zero) == .sync)
     late.synced(0, remaining: 50 << 20, at: .zero)
     #expect(late.next(at: .zero) == .switchToPostcopy)
+
+    var soon = copying(advice: Self.advice)
+    soon.sent(10 << 20, in: .milliseconds(10), remaining: 90 << 20)
+    let followsSoon = soon.startPostcopy()
+    #expect(followsSoon)
+    _ = soon.next(at: .zero)
+    try soon.receive(.pong(0x100))
+    #expect(soon.next(at: .zero) == .pause)
+    soon.paused(at: .zero)
+    #expect(soon.next(at: .zero) == .switchToPostcopy, "so little goes again")
+    #expect(soon.sendsAllAgain)
 
     var never = copying()
     let followsUnannounced = never.startPostcopy()

@@ -80,6 +80,7 @@ import Testing
     "Sources/GuestMemory/Dirty/DirtyPiece.swift", "Sources/GuestMemory/Dirty/PieceDirectory.swift",
     "Sources/GuestMemory/GuestMemoryError.swift", "Sources/GuestMemory/RAM/MemoryMapping.swift",
     "Sources/GuestMemory/RAM/MemoryMapping+Sharing.swift",
+    "Sources/GuestMemory/RAM/UntouchedMemory.swift",
     "Sources/GuestMemory/RAM/RAMBlock.swift", "Sources/GuestMemory/RAM/RAMBlock+Access.swift",
     "Sources/GuestMemory/Regions/SnapshotCell.swift", "Sources/GuestMemory/Scans/PageScan.swift",
     "Sources/DirtyTracking/RingReaper.swift", "Sources/DirtyTracking/RunGate.swift",

@@ -25,6 +25,17 @@ public protocol DirtyLog: AnyObject, Sendable {
   /// nothing where `sync` has armed them already.
   func willSend(_ range: RAMRange) throws(GuestMemoryError)
 
+  /// Pages that held nothing at the moment from which their writes are noticed, as far as `start`
+  /// has seen to that: zeros, unless a `sync` has reported them since.
+  ///
+  /// For logs that leave traces in the page table, where the kernel can no longer be asked.
+  var untouchedAtStart: [RAMRange] { get }
+
   /// Ends tracking; what was noticed and not taken is forgotten.
   func stop() throws(GuestMemoryError)
+}
+
+extension DirtyLog {
+  /// None: the kernel can be asked at any time.
+  public var untouchedAtStart: [RAMRange] { [] }
 }

@@ -149,11 +149,14 @@ public final class ExcludedPages: Sendable {
       state.move = Move(log: log, number: state.moveCount)
       return state.declared
     }
+    guard !declared.isEmpty else { return }
+    var untouched = SparsePageSet()
+    for range in log?.untouchedAtStart ?? [] { untouched.insert(range.pages) }
     for block in ram.blocks where block.isMigratable {
       var looked = block.ramRange.pages.lowerBound
       while looked < block.ramRange.pages.upperBound {
         let end = min(looked + Self.pagesPerLook, block.ramRange.pages.upperBound)
-        leaveOutWhatIsZero(declared, looked..<end, of: block)
+        leaveOutWhatIsZero(declared, looked..<end, of: block, untouched)
         looked = end
       }
     }
@@ -164,25 +167,39 @@ public final class ExcludedPages: Sendable {
   /// Writes are noticed first, and the pages looked at then: a write before shows in the page, a
   /// later one in the log.
   private func leaveOutWhatIsZero(
-    _ declared: SparsePageSet, _ pages: Range<Int>, of block: RAMBlock
+    _ declared: SparsePageSet, _ pages: Range<Int>, of block: RAMBlock,
+    _ untouched: SparsePageSet
   ) {
     guard !declared.words(of: pages).isEmpty, let number = arm(RAMRange(pages: pages)) else {
       return
     }
+    // Most of them hold nothing, since they were emptied when they were declared. Such a page
+    // needs no look: reading half of a guest's memory a page at a time would take a fault for each.
+    var untouched = untouched
     let base = block.ramRange.pages.lowerBound
+    let size = RAMRange.pageSize
+    for run in block.untouchedRuns(
+      offset: (pages.lowerBound - base) * size, byteCount: pages.count * size)
+    {
+      untouched.insert(base + run.lowerBound..<base + run.upperBound)
+    }
     declared.forEachRun(in: pages) { run in
       var page = run.lowerBound
       while page < run.upperBound {
-        let zero = (page..<run.upperBound).prefix { page in
-          let offset = (page - base) * RAMRange.pageSize
-          return (try? block.isZero(offset: offset, byteCount: RAMRange.pageSize)) ?? false
-        }
+        let (count, isUntouched) = untouched.uniformPrefix(of: page..<run.upperBound)
+        let part = page..<page + count
+        let zero =
+          isUntouched
+          ? part
+          : part.prefix { page in
+            (try? block.isZero(offset: (page - base) * size, byteCount: size)) ?? false
+          }
         state.withLock { state in
           // What was taken back meanwhile stays so.
           let declared = state.declared
           declared.forEachRun(in: zero) { state.leaveOut(RAMRange(pages: $0), ofMove: number) }
         }
-        page = zero.upperBound + 1
+        page = zero.upperBound < part.upperBound ? zero.upperBound + 1 : part.upperBound
       }
     }
   }

@@ -21,15 +21,11 @@ extension MemoryMapping {
     into file: borrowing OwnedDescriptor, for name: String
   ) throws(GuestMemoryError) {
     let step = Self.hugePageSize
-    var residence = [UInt8](repeating: 0, count: step / Self.hostPageSize)
     for start in stride(from: 0, to: byteCount, by: step) {
       let count = min(step, byteCount - start)
-      // What was never touched is not even read: that would take memory for it.
-      // SAFETY: the range is inside the mapping and begins at a page; there is a byte a page.
-      let isKnown = unsafe residence.withUnsafeMutableBufferPointer { bytes in
-        unsafe mincore(base + start, count, bytes.baseAddress) == 0
-      }
-      if isKnown, !residence.contains(where: { $0 & 1 != 0 }) { continue }
+      // What was never touched is not even read: that would cost a fault a page.
+      let pages = start / Self.hostPageSize..<(start + count) / Self.hostPageSize
+      if untouchedRuns(in: start..<start + count) == [pages] { continue }
       // SAFETY: the range is inside the mapping.
       let piece = unsafe RawSpan(_unsafeStart: base + start, byteCount: count)
       for page in PageScan.nonzeroPages(in: piece, pageSize: Self.hostPageSize) {

@@ -145,8 +145,10 @@ extension RAMBlock {
     }
   }
 
-  /// Whether a whole number of bytes are zero; pages never touched are found so without being taken
-  /// from the host one by one.
+  /// Whether a number of bytes are zero, by reading them.
+  ///
+  /// Reading shared memory that was never touched takes memory for it: `untouchedRuns` knows such
+  /// pages without.
   public func isZero(offset: Int, byteCount: Int) throws(GuestMemoryError) -> Bool {
     try withBytes(offset: offset, byteCount: byteCount) { bytes in PageScan.isZero(bytes) }
   }

@@ -33,6 +33,8 @@ public final class RAMBlock: Sendable {
   private struct Source: ~Copyable {
     var backing: RAMBacking
     var file: OwnedDescriptor?
+    /// The file once more where it is shared memory: see `untouchedRuns`.
+    var view: MemoryMapping?
   }
 
   init(
@@ -119,6 +121,22 @@ public final class RAMBlock: Sendable {
         try mapping.copy(into: file, for: name)
         try mapping.replace(by: file, for: name)
         source = Source(backing: .sharedMemory, file: file)
+      }
+    }
+  }
+
+  /// The pages of a range of bytes that hold nothing; see `untouchedRuns(offset:byteCount:)`.
+  func untouchedRuns(in range: Range<Int>) -> [Range<Int>] {
+    source.withLock { source in
+      switch source.backing {
+      case .hugePages, .privateFile: return []
+      case .anonymous: return mapping.untouchedRuns(in: range)
+      case .sharedMemory:
+        guard let number = source.file?.raw else { return [] }
+        if source.view == nil {
+          source.view = source.file?.mapAnew(byteCount, for: name)
+        }
+        return source.view?.untouchedRuns(ofFile: number, in: range) ?? []
       }
     }
   }

@@ -40,6 +40,7 @@ final class MachineSource: LiveSourceEndpoint {
     var deviceState: DeviceState?
     /// What was left out, once nothing can be left out any more.
     var leftOut: LeftOutPages?
+    var untouched = UntouchedPages()
   }
 
   let configuration: StreamConfiguration
@@ -140,6 +141,16 @@ final class MachineSource: LiveSourceEndpoint {
     return moving.withLock { $0.leftOut }?.contains(number) ?? hooks.excluded.isLeftOut(number)
   }
 
+  /// Whether shared memory has nothing there, which a reading would take memory for.
+  private func isUntouched(_ page: RAMPageAddress, of block: RAMBlock, byteCount: Int) -> Bool {
+    guard block.backing == .sharedMemory else { return false }
+    let first = Int(page.offset) / Self.pageByteCount
+    return moving.withLock { moving in
+      moving.untouched.contains(
+        first..<first + byteCount / Self.pageByteCount, of: block, stands: moving.runState != nil)
+    }
+  }
+
   func isKnownZero(_ page: RAMPageAddress, byteCount: Int) -> Bool {
     byteCount == Self.pageByteCount && isLeftOut(page)
   }
@@ -149,7 +160,11 @@ final class MachineSource: LiveSourceEndpoint {
       let pages = max(1, limit / Self.pageByteCount)
       guard let run = moving.round?.nextRun(limit: pages) else { return nil }
       // What stands still writes nothing that would have to be noticed.
-      if moving.runState == nil { try moving.log?.willSend(run.ramRange) }
+      if moving.runState == nil {
+        try moving.log?.willSend(run.ramRange)
+        // What was found before may have been written since, unnoticed until now.
+        moving.untouched.forget(trusting: run.block, run.pages)
+      }
       return pageRun(run)
     }
   }
@@ -157,6 +172,7 @@ final class MachineSource: LiveSourceEndpoint {
   func lend(_ page: RAMPageAddress) -> LentPage {
     if hooks.excluded.isLeftOut(number(of: page)) { return .zero }
     let block = memory[page.blockIndex]
+    if isUntouched(page, of: block, byteCount: Self.pageByteCount) { return .zero }
     return unsafe block.withUnsafeMemory(
       offset: Int(page.offset), byteCount: Self.pageByteCount
     ) { bytes in
@@ -210,6 +226,7 @@ final class MachineSource: LiveSourceEndpoint {
     if isLeftOut(page) { return .zero }
     let block = memory[page.blockIndex]
     let offset = Int(page.offset)
+    if isUntouched(page, of: block, byteCount: byteCount) { return .zero }
     if try block.isZero(offset: offset, byteCount: byteCount) { return .zero }
     // SAFETY: the engine lends at least `byteCount` bytes for the call, all of which are written.
     let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<byteCount])
