@@ -34,6 +34,7 @@ struct IngestRun {
   private func rate(_ seconds: Double) -> Double { Double(memory.byteCount) / seconds }
 
   func unique(_ results: inout Results) throws {
+    forgetPeakMemory()
     let before = residentByteCount("VmRSS")
     let start = processorSeconds()
     let run = try save("unique", .none)

@@ -48,14 +48,16 @@ import Testing
     #expect(statistics.zero == 0)
   }
 
-  @Test(arguments: WriterOptions.Compression.allCases)
-  func `every way of compressing gives the same pages back`(
-    compression: WriterOptions.Compression
+  /// Through the page cache, past it, and past it from the middle of a block on.
+  @Test(arguments: WriterOptions.Compression.allCases, [nil, 0, 300_000])
+  func `every way of compressing and writing gives the same pages back`(
+    compression: WriterOptions.Compression, cachedByteCount: Int?
   ) throws {
     let fixture = try StoreFixture()
     var ram: [UInt8] = []
     for seed in UInt64(0)..<150 { ram += seed % 3 == 0 ? textPage(seed) : noisePage(seed) }
-    let options = WriterOptions(compression: compression, threads: 3)
+    let options = WriterOptions(
+      compression: compression, threads: 1, cachedByteCount: cachedByteCount)
     let summary = try fixture.save("c", [("ram", ram)], options: options)
     #expect(summary.pagesNew == 150)
     #expect((summary.storedBytes == 150 * 4096) == (compression == .none))
@@ -63,11 +65,13 @@ import Testing
     #expect(try fixture.store.verify().isClean)
   }
 
-  @Test func `the last put of a page is the one that counts, and can be read back at any time`()
-    throws
-  {
+  @Test(arguments: [nil, 0, 500_000])
+  func `the last put of a page is the one that counts, and can be read back at any time`(
+    cachedByteCount: Int?
+  ) throws {
     let fixture = try StoreFixture()
-    let writer = try fixture.store.beginCheckpoint(named: "deltas")
+    let writer = try fixture.store.beginCheckpoint(
+      named: "deltas", options: WriterOptions(cachedByteCount: cachedByteCount))
     let pages = 96
     try writer.prepare(blocks: [
       CheckpointBlock(name: "a", byteCount: 4096),

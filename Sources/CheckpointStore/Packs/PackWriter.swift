@@ -1,5 +1,7 @@
-// Appending to packs: one writer a thread, large writes, past the page cache where that can be.
+// Appending to packs: one writer a thread, large writes: at first into the page cache, which takes
+// them faster than a disk does, then past it.
 
+import Glibc
 import Synchronization
 
 /// Appends payloads to packs of its own, beginning a new one when one is full.
@@ -19,13 +21,20 @@ final class PackWriter: @unchecked Sendable {
   private var end: UInt64 = 0
   private var startedWriteback: UInt64 = 0
   private var reserved: UInt64 = 0
+  /// What may still go through the page cache.
+  private var cacheShare: Int
+  private var isPastCache = false
   /// The numbers of the packs this writer began.
   ///
   /// A full one is synced and closed at once: a save of any size keeps one open.
   private var begun: [UInt32] = []
   private var isFolderSynced = true
 
-  init(_ packs: PackFiles) { self.packs = packs }
+  /// - Parameter cacheShare: how many bytes go through the page cache before all others pass it by.
+  init(_ packs: PackFiles, cacheShare: Int = 0) {
+    self.packs = packs
+    self.cacheShare = cacheShare
+  }
 
   /// Appends bytes to one pack.
   ///
@@ -60,6 +69,7 @@ final class PackWriter: @unchecked Sendable {
 
   /// The pack that takes the next `count` bytes, a new one if the last would grow too long.
   private func room(for count: Int) throws(StoreError) -> File {
+    if file != nil { passCache(by: count) }
     if let file, end + UInt64(count) <= PackFiles.byteLimit {
       if end + UInt64(count) > reserved { reserve(file) }
       return file
@@ -73,11 +83,24 @@ final class PackWriter: @unchecked Sendable {
     reserved = 0
     begun.append(made.number)
     isFolderSynced = false
+    isPastCache = false
     reserve(made.file)
-    let writer = DirectWriter(path: packs.path(made.number), from: end)
-    direct = writer
-    staged.withLock { $0 = writer.map { (made.number, $0) } }
+    passCache(by: count)
     return made.file
+  }
+
+  /// From where the page cache has had its share on, writes go past it, where that can be.
+  private func passCache(by count: Int) {
+    guard !isPastCache, cacheShare < count else { return }
+    isPastCache = true
+    // Such writes begin with a whole block; what is left of the last one stays a gap.
+    let start = (end + UInt64(storePageSize) - 1) / UInt64(storePageSize) * UInt64(storePageSize)
+    guard let writer = DirectWriter(path: packs.path(number), from: start) else { return }
+    if let file, startedWriteback < end { file.startWriteback(startedWriteback..<end) }
+    end = start
+    direct = writer
+    let pack = number
+    staged.withLock { $0 = (pack, writer) }
   }
 
   /// Whether some of a page is in this process's memory still, and not in its pack.
@@ -96,7 +119,9 @@ final class PackWriter: @unchecked Sendable {
   /// Takes note of bytes written, and begins to write back what is enough for that.
   private func advance(_ file: File, by count: Int) {
     end += UInt64(count)
-    if direct == nil, end - startedWriteback >= PackWriter.writebackStep {
+    guard direct == nil else { return }
+    cacheShare -= min(count, cacheShare)
+    if end - startedWriteback >= PackWriter.writebackStep {
       file.startWriteback(startedWriteback..<end)
       startedWriteback = end
     }
@@ -150,4 +175,10 @@ final class PackWriter: @unchecked Sendable {
     }
     begun = []
   }
+}
+
+/// How much of a save goes through the page cache unless it is told: well below the tenth of the
+/// memory from which on Linux throttles those who write.
+func defaultCachedByteCount() -> Int {
+  max(sysconf(Int32(_SC_PHYS_PAGES)), 0) / 16 * max(sysconf(Int32(_SC_PAGESIZE)), 0)
 }

@@ -15,6 +15,7 @@ final class Ingest {
   init(store: Store, options: WriterOptions, wordCount: Int) throws(StoreError) {
     let threadCount = min(max(options.threads ?? defaultThreadCount(), 1), 64)
     let folder = store.layout.session(newIdentity())
+    let cacheShare = (options.cachedByteCount ?? defaultCachedByteCount()) / threadCount
     let queue = IngestQueue(batchCount: threadCount * 3 + 1)
     do throws(StoreError) {
       let session = try WriterSession(folder: folder, packs: store.packs, wordCount: wordCount)
@@ -22,7 +23,8 @@ final class Ingest {
       for _ in 0..<threadCount {
         workers.append(
           try IngestWorker(
-            session: session, index: store.index, packs: store.packs,
+            session: session, index: store.index,
+            packs: PackWriter(store.packs, cacheShare: cacheShare),
             compression: options.compression))
       }
       let crew = workers

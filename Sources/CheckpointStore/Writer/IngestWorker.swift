@@ -21,12 +21,12 @@ final class IngestWorker: @unchecked Sendable {
   private var incompressible = 0
 
   init(
-    session: WriterSession, index: PageIndex, packs: PackFiles,
+    session: WriterSession, index: PageIndex, packs: PackWriter,
     compression: WriterOptions.Compression
   ) throws(StoreError) {
     self.session = session
     self.index = index
-    self.packs = PackWriter(packs)
+    self.packs = packs
     digester = try Digester.make()
     isAdaptive = compression == .automatic
     switch compression {

@@ -16,6 +16,12 @@ final class WriterSession: Sendable {
   private let owner: FileLock
   private let found: Mutex<Found>
 
+  /// Slots to begin with, 2 MiB of them at most: while they are made anew, larger, every worker
+  /// waits.
+  private static func firstCapacity(_ wordCount: Int) -> Int {
+    min(SlotFile.capacity(for: UInt64(wordCount)), 1 << 18)
+  }
+
   private struct Found {
     var count: UInt64 = 0
     var slots: SlotFile
@@ -34,7 +40,8 @@ final class WriterSession: Sendable {
     words = try MappedWords(file, count: wordCount, writable: true)
     entries = try PageTable.create(folder + "/pages")
     source = PageSource(table: entries, packs: packs)
-    let slots = try SlotFile.create(folder + "/slots", capacity: SlotFile.smallestCapacity)
+    let slots = try SlotFile.create(
+      folder + "/slots", capacity: WriterSession.firstCapacity(wordCount))
     found = Mutex(Found(slots: slots))
   }
 
