@@ -47,6 +47,7 @@ struct LinuxChecks {
       report.check("stands still between stop and cont") { try checkStop(of: guest) }
       report.check("has its memory dumped, as a core file") { try checkDump(of: guest) }
       report.check("boots anew after system_reset") { try checkReset(of: guest) }
+      report.check("boots anew after a triple fault") { try checkTripleFault(of: guest) }
       report.check("switches itself off on system_powerdown") { try checkPowerDown(of: guest) }
     }
     withGuest(

@@ -6,9 +6,11 @@ import KVM
 struct VCPUFirstState: Sendable {
   /// Registers that a reset leaves alone: clocks that all processors share.
   private static let shared: Set<UInt32> = [
-    0x10,  // time-stamp counter
+    timeStampCounter,
     0x3B,  // its adjustment
   ]
+
+  private static let timeStampCounter: UInt32 = 0x10
 
   private let general: GeneralRegisters
   private let special: SpecialRegisters
@@ -46,11 +48,23 @@ struct VCPUFirstState: Sendable {
         continue  // KVM lists some that can only be read
       }
     }
+    try Self.renewCounter(of: vcpu)
     try vcpu.setDebugRegisters(debug)
     try vcpu.setLocalAPIC(localAPIC)
     var events = events
     events.flags |= 3  // pending NMIs and the SIPI vector are taken over too
     try vcpu.setEvents(events)
     try vcpu.setMPState(mpState)
+  }
+
+  /// Has the time stamp counter run on from where KVM takes it to be.
+  ///
+  /// Where a processor of AMD's shut itself down (a triple fault, which some reset by), KVM clears
+  /// all that the hardware holds of it and forgets the counter's offset. The guest would then read
+  /// the host's counter while KVM compares the guest's deadlines with the guest's own: every timer
+  /// would be late by as long as the host had run before the machine. A value as expected makes KVM
+  /// set the offset that all processors share.
+  private static func renewCounter(of vcpu: KVMVCPU) throws(KVMError) {
+    try vcpu.setModelSpecificRegisters(try vcpu.modelSpecificRegisters([timeStampCounter]))
   }
 }
