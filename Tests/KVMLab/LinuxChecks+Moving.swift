@@ -20,7 +20,7 @@ extension LinuxChecks {
       isReady = report.check("moves by \(way.rawValue) while it works") {
         var next = setup
         if network != nil { next.tap = NetworkPeer.taps[number + 1] }
-        let target = try LinuxGuest(waiting: godwit, next)
+        let target = try waiting(in: .godwit(godwit), next)
         let remark = try move(guest, to: target, by: way, network)
         guest = target
         return remark
@@ -30,7 +30,7 @@ extension LinuxChecks {
     report.check("has lost nothing on both moves") { try end(in: guest, setup) }
   }
 
-  private func begin(
+  func begin(
     in guest: LinuxGuest, _ setup: LinuxGuest.Setup, _ network: NetworkPeer?
   ) throws -> String {
     if let network {
@@ -42,7 +42,7 @@ extension LinuxChecks {
     return network == nil ? "no network: tap devices cannot be made here" : ""
   }
 
-  private func rounds(of guest: LinuxGuest) throws -> Int {
+  func rounds(of guest: LinuxGuest) throws -> Int {
     try guest.number("cat /tmp/round 2>/dev/null || echo 0")
   }
 
@@ -100,13 +100,13 @@ extension LinuxChecks {
   }
 
   /// What the guest's work found wrong; nil where nothing was.
-  private func complaints(of guest: LinuxGuest) throws -> String? {
+  func complaints(of guest: LinuxGuest) throws -> String? {
     let text = try guest.run("cat /tmp/bad 2>/dev/null || true")
     return text.isEmpty ? nil : text
   }
 
   /// Ends the work, and compares what it left on the disk with what it has in memory.
-  private func end(in guest: LinuxGuest, _ setup: LinuxGuest.Setup) throws -> String {
+  func end(in guest: LinuxGuest, _ setup: LinuxGuest.Setup) throws -> String {
     let count = try rounds(of: guest)
     try guest.run("touch /tmp/end; while [ ! -e /tmp/done ]; do usleep 50000; done")
     if let bad = try complaints(of: guest) { throw LabError(bad) }

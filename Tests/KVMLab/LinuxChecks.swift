@@ -64,22 +64,33 @@ struct LinuxChecks {
         checkMoves(of: guest, mover, network: try? network.get())
       }
     }
+    checkMovesOfQEMU()
   }
 
   /// Boots a guest, as a check, and goes on with it if that succeeds.
-  private func withGuest(
-    _ name: String, _ setup: LinuxGuest.Setup, kernel: String? = nil, _ body: (LinuxGuest) -> Void
+  func withGuest(
+    _ name: String, _ setup: LinuxGuest.Setup, in program: GuestProgram? = nil,
+    kernel: String? = nil, _ body: (LinuxGuest) -> Void
   ) {
-    let unpacked = FileManager.default.fileExists(atPath: files.kernel)
-    let kernel = kernel ?? (unpacked ? files.kernel : files.bzImage)
     var guest: LinuxGuest?
     report.check(name) {
-      let new = try LinuxGuest(kernel: kernel, ramDisk: files.ramDisk, godwit: godwit, setup)
+      let new = try LinuxGuest(
+        program ?? .godwit(godwit), kernel: kernel ?? self.kernel, ramDisk: files.ramDisk, setup)
       try new.waitForShell(seconds: Self.bootSeconds)
       guest = new
       return try new.run("uname -sr")
     }
     if let guest { body(guest) }
+  }
+
+  /// A machine that waits for a guest from another one.
+  func waiting(in program: GuestProgram, _ setup: LinuxGuest.Setup) throws -> LinuxGuest {
+    try LinuxGuest(program, kernel: kernel, ramDisk: files.ramDisk, isWaiting: true, setup)
+  }
+
+  /// The image that guests boot: the unpacked one where there is one.
+  private var kernel: String {
+    FileManager.default.fileExists(atPath: files.kernel) ? files.kernel : files.bzImage
   }
 
   private func checkProcessors(of guest: LinuxGuest) throws -> String {

@@ -1,10 +1,10 @@
-// A Linux that boots in Godwit's own machine: the process, its monitor, its serial port.
+// A Linux that boots in a machine: the process, its monitor, its serial port.
 
 import Foundation
 import JSON
 import QEMULab
 
-/// A `godwit vm run` with a Linux in it.
+/// A machine with a Linux in it.
 ///
 /// Its process dies with this object, and with the one that made it. One thread at a time.
 final class LinuxGuest {
@@ -24,14 +24,6 @@ final class LinuxGuest {
     var endsOnReset = false
   }
 
-  /// Kernel options that spare a slow host work, and change nothing that is checked: above all
-  /// `quiet`, as each byte on the serial port is several exits.
-  static let commandLine = """
-    console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check tsc=reliable \
-    random.trust_cpu=on cryptomgr.notests rcupdate.rcu_expedited=1 nowatchdog audit=0 \
-    8250.nr_uarts=1
-    """
-
   /// A private folder, for sockets and whatever a check wants there.
   let directory: String
   /// The monitor.
@@ -46,46 +38,27 @@ final class LinuxGuest {
   private let serial: SerialLine
   private var lastCommand = 0
 
-  /// Starts a machine that boots a kernel; returns before that has done much.
+  /// Starts a machine; returns before its guest has done much.
   ///
   /// - Parameters:
-  ///   - kernel: the image.
+  ///   - program: what runs it.
+  ///   - kernel: the image that it boots.
   ///   - ramDisk: the initial RAM disk.
-  ///   - godwit: the program.
-  convenience init(kernel: String, ramDisk: String, godwit: String, _ setup: Setup) throws {
-    try self.init(
-      godwit,
-      ["--kernel", kernel, "--initrd", ramDisk, "--append", Self.commandLine, "--paused"], setup)
-    // Only now, so that nothing the kernel says is lost.
-    try qmp.execute("cont")
-  }
-
-  /// Starts a machine that waits for a guest from another one.
-  ///
-  /// - Parameters:
-  ///   - godwit: the program.
-  ///   - setup: what it is made of, like the other one but for its tap device.
-  convenience init(waiting godwit: String, _ setup: Setup) throws {
-    try self.init(godwit, ["--incoming", "defer"], setup)
-  }
-
-  private init(_ godwit: String, _ boot: [String], _ setup: Setup) throws {
+  ///   - isWaiting: whether it waits for a guest from another one instead.
+  ///   - setup: what it is made of; where a guest comes in, like the other one but for its tap
+  ///     device.
+  init(
+    _ program: GuestProgram, kernel: String, ramDisk: String, isWaiting: Bool = false,
+    _ setup: Setup
+  ) throws {
     // Short, because a Unix socket's path may have 107 bytes only.
     var template = Array("/tmp/gwkvm-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else { throw LabError("cannot make a folder in /tmp") }
     let directory = template.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }
     self.directory = directory
     tap = setup.tap
-    var words = [
-      godwit, "vm", "run", "--memory", "\(setup.megabytes)M", "--cpus", "\(setup.processors)",
-      "--serial", "unix:\(directory)/serial", "--console", "unix:\(directory)/console",
-      "--qmp", "\(directory)/qmp",
-    ]
-    words += boot
-    if let source = setup.dirtyLog { words += ["--dirty-log", source] }
-    if setup.endsOnReset { words += ["--no-reboot"] }
-    if let disk = setup.disk { words += ["--disk", disk] }
-    if let tap = setup.tap { words += ["--tap", tap] }
+    let words = program.words(
+      for: setup, kernel: kernel, ramDisk: ramDisk, isWaiting: isWaiting, in: directory)
     (keeper, leash) = try Self.launch(words, log: directory + "/log")
     do {
       // A debug build reads a kernel slowly where processors are emulated.
@@ -106,6 +79,8 @@ final class LinuxGuest {
       try? FileManager.default.removeItem(atPath: directory)
       throw LabError("'\(words.joined(separator: " "))' did not start: \(error) \(said)")
     }
+    // Only now, so that nothing the kernel says is lost.
+    if !isWaiting { try qmp.execute("cont") }
   }
 
   deinit {
