@@ -92,8 +92,10 @@ final class LinuxGuest {
   /// Waits for the shell and makes it quiet.
   func waitForShell(seconds: Double) throws {
     do {
-      try serial.wait(for: InitialRAMDisk.readyLine, seconds: seconds)
+      try attend { try serial.wait(for: InitialRAMDisk.readyLine, seconds: seconds) }
       try run("stty -echo; PS1=", seconds: seconds)
+    } catch let failure as EmulatorFailure {
+      throw failure
     } catch {
       let status = (try? qmp.execute("query-status"))?["status"]?.string ?? "gone"
       throw LabError("\(error); the machine is \(status) \(log)")
@@ -109,14 +111,39 @@ final class LinuxGuest {
     let start = "BEGIN-\(lastCommand)", end = "END-\(lastCommand)"
     // The shell echoes what it reads, so that must not look like what it prints.
     serial.send("echo ''BEGIN''-\(lastCommand); \(command); echo ''END''-\(lastCommand) $?\n")
-    try serial.wait(for: start + "\n", seconds: seconds)
-    let output = try serial.wait(for: end + " ", seconds: seconds)
-    let status = try serial.wait(for: "\n", seconds: seconds)
+    let (output, status) = try attend {
+      try serial.wait(for: start + "\n", seconds: seconds)
+      let output = try serial.wait(for: end + " ", seconds: seconds)
+      return (output, try serial.wait(for: "\n", seconds: seconds))
+    }
     let text = output.trimmingCharacters(in: .whitespacesAndNewlines)
     guard status == "0" else {
       throw LabError("the guest's '\(command)' ended with \(status): \(text)")
     }
     return text
+  }
+
+  /// Waits for the guest to say something; where it does not, tells an emulated processor's fault
+  /// from one of the machine's.
+  @discardableResult
+  private func attend<Answer>(_ wait: () throws -> Answer) throws -> Answer {
+    let events = qmp.events.count
+    do {
+      return try wait()
+    } catch {
+      // Events are read with answers.
+      _ = try? qmp.execute("query-name")
+      let resets = qmp.events.dropFirst(events).count { $0["event"] == "RESET" }
+      guard resets == 0 else { throw LabError("the guest was reset meanwhile: \(error)") }
+      guard (try? qmp.execute("query-status"))?["status"] == "running",
+        let place = try? StaleInstruction(qmp: qmp, directory: directory).address()
+      else { throw error }
+      throw EmulatorFailure(
+        description: """
+          the emulated processor takes a breakpoint at 0x\(String(place, radix: 16)) over and \
+          over, where the memory has none: \(error)
+          """)
+    }
   }
 
   /// Types a line and waits for nothing.

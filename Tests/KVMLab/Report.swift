@@ -15,6 +15,8 @@ struct Skipped: Error {
 final class Report {
   private var counts = (ok: 0, failed: 0, skipped: 0)
   private let start = Date()
+  /// The exit code of a lab that failed by itself, to scripts/test-kvm.
+  private static let labFailure: Int32 = 125
 
   /// Makes one check.
   ///
@@ -33,6 +35,11 @@ final class Report {
     } catch let skipped as Skipped {
       skip(name, skipped.reason)
       return false
+    } catch let failure as EmulatorFailure {
+      line("failed", "\(name): \(failure)", since: start)
+      print("The lab failed, not what it is for: these checks have to be made again")
+      fflush(nil)
+      exit(Self.labFailure)
     } catch {
       counts.failed += 1
       line("failed", "\(name): \(error)", since: start)
