@@ -9,6 +9,8 @@ final class SerialLine {
   private var text: [UInt8] = []
   /// The end of what was already consumed, for messages.
   private var past: [UInt8] = []
+  /// So much as a kernel says when it gives up, and boots again.
+  private static let tailByteCount = 6000
 
   /// Connects, waiting until somebody listens.
   init(path: String, seconds: Double = 10) throws {
@@ -54,7 +56,7 @@ final class SerialLine {
     while true {
       if let found = Data(text).range(of: pattern) {
         let before = Array(text[..<found.lowerBound])
-        past = (past + text[..<found.upperBound]).suffix(600)
+        past = (past + text[..<found.upperBound]).suffix(Self.tailByteCount)
         text.removeSubrange(..<found.upperBound)
         return String(decoding: before, as: UTF8.self)
       }
@@ -71,7 +73,7 @@ final class SerialLine {
   }
 
   private func failure(_ what: String) -> LabError {
-    let end = String(decoding: past + text, as: UTF8.self).suffix(600)
+    let end = String(decoding: (past + text).suffix(Self.tailByteCount), as: UTF8.self)
     return LabError("\(what); the line said last: …\(end)")
   }
 }
