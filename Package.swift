@@ -198,8 +198,8 @@ let package = Package(
       name: "QEMULab", dependencies: ["DemoGuest", "QMP", "JSON"], path: "Tests/QEMULab",
       swiftSettings: testing),
     .executableTarget(
-      name: "kvm-lab", dependencies: ["QEMULab", "JSON", "KVM", argumentParser],
-      path: "Tests/KVMLab", swiftSettings: testing),
+      name: "kvm-lab", dependencies: ["QEMULab", "JSON", argumentParser], path: "Tests/KVMLab",
+      swiftSettings: testing),
     .testTarget(name: "JSONTests", dependencies: ["JSON"], swiftSettings: testing),
     .target(
       name: "WireLab", dependencies: ["Wire"], path: "Tests/WireLab", swiftSettings: strict),

@@ -62,8 +62,6 @@ struct KVMLab: ParsableCommand {
     var directory: String
 
     func run() throws {
-      let held = try? HeldMachine()
-      defer { withExtendedLifetime(held) {} }
       let report = Report()
       let checks = LinuxChecks(
         report: report, files: GuestFiles(directory: directory), godwit: godwit, busybox: busybox)
