@@ -157,7 +157,11 @@ public final class DestinationEngine: Sendable {
       }
       counters.bytesReceived.add(UInt64(count), ordering: .relaxed)
       try buffer.withReceived { bytes in try decoder.feed(bytes, to: &reception) }
-      try reception.settleKnownPages()
+      // A batch of hashes waits for more as long as more is there: a full one is looked for beside
+      // this thread.
+      if reception.hasPendingHashes, try !channel.waitForBytes(until: .now) {
+        try reception.settleKnownPages()
+      }
     }
   }
 }

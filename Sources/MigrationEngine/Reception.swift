@@ -73,7 +73,11 @@ struct Reception: StreamVisitor {
   // MARK: What the decoder finds
 
   mutating func visit(_ event: StreamEvent) throws {
-    try settleKnownPages()
+    switch event {
+    // Between two parts of memory nothing is answered, and a batch of hashes goes on.
+    case .sectionPart, .ramEndOfSection: break
+    default: try settleKnownPages()
+    }
     if case .configuration(let configuration) = event, let bits = configuration.targetPageBits {
       targetPageSize = 1 << Int(bits)
     }

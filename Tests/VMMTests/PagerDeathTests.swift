@@ -42,7 +42,7 @@ struct PagerDeathTests {
       let target = try MovingMachine(isIncoming: true)
       try target.receive(
         "unix:" + MovingMachine.path("sock"), ["return-path", "postcopy-ram"])
-      var threads = [try move.send(to: target, .postcopy(), megabytesPerSecond: 60)]
+      var threads = [try move.send(to: target, .postcopy(), megabytesPerSecond: 25)]
       try target.require(.postcopyActive, .completed)
       let touching = try Self.touch(target, expecting: memory, seed: instants.next())
       for _ in 0..<3 {
@@ -53,7 +53,7 @@ struct PagerDeathTests {
         // Now and then the one that waits for a link is killed as well.
         if Bool.random(using: &instants), target.killPager() { deaths += 1 }
         try target.recover()
-        threads.append(try move.send(to: target, .recovery, megabytesPerSecond: 60))
+        threads.append(try move.send(to: target, .recovery, megabytesPerSecond: 25))
       }
       for thread in threads { thread.join() }
       try Self.carryOn(move, to: target)

@@ -9,8 +9,9 @@ internal import Wire
 
 /// Pages that are read and compared together; one thread at a time uses a batch.
 final class KnownPagesBatch: @unchecked Sendable {
-  /// How many pages it has at most: what fits the cache that a processor has for itself.
-  static let pageCount = 64
+  /// How many pages it has at most: what fits the cache that a processor has for itself, and is
+  /// enough for handing it to another thread not to count.
+  static let pageCount = 128
 
   private(set) var pages: [RAMPageAddress] = []
   private var hashes: [ContentHash] = []

@@ -24,6 +24,9 @@ extension Reception {
     }
   }
 
+  /// Whether pages came as hashes that are not placed yet.
+  var hasPendingHashes: Bool { known?.hasPending ?? false }
+
   /// Places the pages that came as hashes, so that what comes next finds them in their places, and
   /// an answer to it comes behind what is missed.
   func settleKnownPages() throws {

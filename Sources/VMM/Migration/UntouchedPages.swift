@@ -7,13 +7,15 @@ import GuestMemory
 
 /// What was found of one stretch of one block.
 struct UntouchedPages {
-  /// Pages that are looked at together: 2 MiB.
+  /// Pages that are looked at together where they are asked for in order: 2 MiB.
   private static let pagesPerLook = 512
 
   private var block: RAMBlock?
   /// Where what is found holds while the machine runs.
   private var trusted = 0..<0
   private var looked = 0..<0
+  /// The page behind those that were asked for last.
+  private var next = 0
   private var untouched: [Range<Int>] = []
 
   /// Forgets what was found; from now on what is found holds for these pages of a running machine.
@@ -21,6 +23,7 @@ struct UntouchedPages {
     self.block = block
     trusted = pages
     looked = 0..<0
+    next = pages.lowerBound
   }
 
   /// Whether all of these pages hold nothing, as far as that can be trusted.
@@ -37,12 +40,21 @@ struct UntouchedPages {
     let limits = stands ? 0..<block.pageCount : trusted
     guard self.block === block, pages.clamped(to: limits) == pages else { return false }
     if pages.clamped(to: looked) != pages {
-      let first = pages.lowerBound / Self.pagesPerLook * Self.pagesPerLook
-      let end = max(first + Self.pagesPerLook, pages.upperBound)
-      looked = (first..<end).clamped(to: limits)
-      untouched = block.untouchedRuns(
-        offset: looked.lowerBound * RAMRange.pageSize, byteCount: looked.count * RAMRange.pageSize)
+      guard pages.lowerBound == next else {
+        // A guest waits for it, somewhere: its neighbours are not worth the time.
+        next = pages.upperBound
+        return Self.look(pages, of: block) == [pages]
+      }
+      looked = (pages.lowerBound..<pages.lowerBound + max(Self.pagesPerLook, pages.count))
+        .clamped(to: limits)
+      untouched = Self.look(looked, of: block)
     }
+    next = pages.upperBound
     return untouched.contains { $0.contains(pages.lowerBound) && pages.upperBound <= $0.upperBound }
+  }
+
+  private static func look(_ pages: Range<Int>, of block: RAMBlock) -> [Range<Int>] {
+    block.untouchedRuns(
+      offset: pages.lowerBound * RAMRange.pageSize, byteCount: pages.count * RAMRange.pageSize)
   }
 }
