@@ -13,8 +13,10 @@ public final class WrittenPages: Sendable {
   private static let regionLimit = 4096
   /// PAGE_IS_WRITTEN.
   private static let written: UInt64 = 1 << 1
-  /// PAGE_IS_PRESENT and PAGE_IS_SWAPPED.
-  private static let held: UInt64 = 1 << 3 | 1 << 4
+  /// PAGE_IS_PRESENT.
+  private static let present: UInt64 = 1 << 3
+  /// That, or PAGE_IS_SWAPPED.
+  private static let held: UInt64 = present | 1 << 4
   /// PM_SCAN_WP_MATCHING and PM_SCAN_CHECK_WPASYNC.
   private static let protect: UInt64 = 1 << 0
   private static let check: UInt64 = 1 << 1
@@ -48,33 +50,53 @@ public final class WrittenPages: Sendable {
   public func take(
     _ range: Range<UInt>, _ body: (Range<UInt>) -> Void
   ) throws(UserfaultError) {
-    try protect(range, reporting: Self.written, of: Self.written) { run, _ in body(run) }
+    try scan(range, Self.protect | Self.check, reporting: Self.written, of: Self.written) {
+      run, _ in body(run)
+    }
   }
 
   /// Protects all pages of a range, and hands over the runs of those that held nothing.
   ///
-  /// A page is found to hold nothing in the step that protects it: it is zeros unless a later
+  /// A page that is handed over held nothing when it was protected: it is zeros unless a later
   /// ``take(_:_:)`` reports it. Of shared memory, only pages that this process has not mapped are
   /// found so, and they may have content all the same. Otherwise as ``take(_:_:)``.
   public func protect(
     _ range: Range<UInt>, _ body: (Range<UInt>) -> Void
   ) throws(UserfaultError) {
-    try protect(range, reporting: Self.held, of: 0) { run, categories in
-      if categories & Self.held == 0 { body(run) }
+    var empty: [Range<UInt>] = []
+    try scan(range, Self.protect | Self.check, reporting: Self.held, of: 0) { run, categories in
+      if categories & Self.held == 0 { empty.append(run) }
+    }
+    // Where there was no page table yet, the kernel tells first and protects then. What was written
+    // in between was not noticed, and is there now.
+    var found: [Range<UInt>] = []
+    try scan(range, 0, reporting: Self.present, of: Self.present) { run, _ in found.append(run) }
+    var next = found.startIndex
+    for run in empty {
+      var start = run.lowerBound
+      while next < found.endIndex, found[next].upperBound <= start { next += 1 }
+      var index = next
+      while index < found.endIndex, found[index].lowerBound < run.upperBound {
+        if start < found[index].lowerBound { body(start..<found[index].lowerBound) }
+        start = max(start, found[index].upperBound)
+        index += 1
+      }
+      if start < run.upperBound { body(start..<run.upperBound) }
     }
   }
 
-  /// Protects the pages of a range that have all categories of `mask`, and hands over their runs,
-  /// each with those of the categories of `reporting` that it has.
-  private func protect(
-    _ range: Range<UInt>, reporting: UInt64, of mask: UInt64, _ body: (Range<UInt>, UInt64) -> Void
+  /// Hands over the runs of pages that have all categories of `mask`, each with those of the
+  /// categories of `reporting` that it has; what else is done to them is said by `flags`.
+  private func scan(
+    _ range: Range<UInt>, _ flags: UInt64, reporting: UInt64, of mask: UInt64,
+    _ body: (Range<UInt>, UInt64) -> Void
   ) throws(UserfaultError) {
     var regions = [godwit_page_region](repeating: godwit_page_region(), count: Self.regionLimit)
     var start = UInt64(range.lowerBound)
     while start < UInt64(range.upperBound) {
       var request = godwit_pm_scan()
       request.size = UInt64(MemoryLayout<godwit_pm_scan>.stride)
-      request.flags = Self.protect | Self.check
+      request.flags = flags
       request.start = start
       request.end = UInt64(range.upperBound)
       request.category_mask = mask
