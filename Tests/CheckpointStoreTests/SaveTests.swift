@@ -56,8 +56,10 @@ import Testing
     let fixture = try StoreFixture()
     var ram: [UInt8] = []
     for seed in UInt64(0)..<150 { ram += seed % 3 == 0 ? textPage(seed) : noisePage(seed) }
+    // One thread, where what it writes is to be cut off in the middle.
     let options = WriterOptions(
-      compression: compression, threads: 1, cachedByteCount: cachedByteCount)
+      compression: compression, threads: cachedByteCount == 300_000 ? 1 : 3,
+      cachedByteCount: cachedByteCount)
     let summary = try fixture.save("c", [("ram", ram)], options: options)
     #expect(summary.pagesNew == 150)
     #expect((summary.storedBytes == 150 * 4096) == (compression == .none))

@@ -128,21 +128,14 @@ extension LinuxChecks {
 
   /// Runs a command of Godwit's that has to succeed, and returns the result that it reports.
   private func resultOfGodwit(_ words: [String]) throws -> JSONValue {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
     // A move that finds no end is cancelled, and fails.
-    process.arguments = ["timeout", "120", godwit] + words + ["--json"]
-    let output = Pipe()
-    process.standardOutput = output
-    process.standardError = output
-    try process.run()
-    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
+    let (status, text) = try Command.run(
+      ["/usr/bin/env", "timeout", "120", godwit] + words + ["--json"])
     let events = text.split(separator: "\n").compactMap { try? JSONValue(parsing: String($0)) }
-    guard process.terminationStatus == 0,
+    guard status == 0,
       let result = events.last(where: { $0["event"] == "result" })
     else {
-      throw LabError("godwit \(words[0]) ended with \(process.terminationStatus): \(text)")
+      throw LabError("godwit \(words[0]) ended with \(status): \(text)")
     }
     return result
   }

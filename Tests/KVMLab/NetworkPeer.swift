@@ -29,7 +29,7 @@ final class NetworkPeer {
     guard try Self.mayAdministerNetwork() else {
       throw Skipped(reason: "tap devices need root, or a network namespace of one's own")
     }
-    let applets = try Self.run([busybox, "--list"]).text.split(separator: "\n")
+    let applets = try Command.run([busybox, "--list"]).text.split(separator: "\n")
     for applet in ["ip", "ping", "udhcpd", "httpd"] where !applets.contains(Substring(applet)) {
       throw Skipped(reason: "\(busybox) has no \(applet)")
     }
@@ -48,7 +48,7 @@ final class NetworkPeer {
   /// Has the guest ask for an address, ping, and fetch a file.
   func check(in guest: LinuxGuest) throws -> String {
     for words in [["addr", "add", Self.own + "/24", "dev", tap], ["link", "set", tap, "up"]] {
-      let result = try Self.run([busybox, "ip"] + words)
+      let result = try Command.run([busybox, "ip"] + words)
       guard result.status == 0 else {
         throw LabError("'ip \(words.joined(separator: " "))': \(result.text)")
       }
@@ -60,7 +60,7 @@ final class NetworkPeer {
     guard address.contains(Self.other) else { throw LabError("its address: \(address)") }
     try guest.run("ping -c 2 -W 5 -q \(Self.own)")
     try guest.run("ping -c 2 -W 5 -q -s 1400 \(Self.own)")
-    let back = try Self.run([busybox, "ping", "-c", "1", "-W", "5", "-q", Self.other])
+    let back = try Command.run([busybox, "ping", "-c", "1", "-W", "5", "-q", Self.other])
     guard back.status == 0 else { throw LabError("the host's ping got no answer: \(back.text)") }
     let sum = try guest.run("wget -q -O - http://\(Self.own):8080/file | sha256sum")
     let expected = try LinuxChecks.output(of: ["sh", "-c", "sha256sum <\(directory)/file"])
@@ -88,7 +88,7 @@ final class NetworkPeer {
       ["link", "set", device, "up"], ["addr", "add", Self.own + "/24", "dev", device],
     ]
     for words in commands {
-      let result = try Self.run([busybox, "ip"] + words)
+      let result = try Command.run([busybox, "ip"] + words)
       guard result.status == 0 else {
         throw LabError("'ip \(words.joined(separator: " "))': \(result.text)")
       }
@@ -193,18 +193,5 @@ final class NetworkPeer {
       servers.append(server)
     }
     usleep(200_000)
-  }
-
-  private static func run(_ words: [String]) throws -> (status: Int32, text: String) {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: words[0])
-    process.arguments = Array(words.dropFirst())
-    let output = Pipe()
-    process.standardOutput = output
-    process.standardError = output
-    try process.run()
-    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    return (process.terminationStatus, text)
   }
 }

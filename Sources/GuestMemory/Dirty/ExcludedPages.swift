@@ -156,7 +156,7 @@ public final class ExcludedPages: Sendable {
       var looked = block.ramRange.pages.lowerBound
       while looked < block.ramRange.pages.upperBound {
         let end = min(looked + Self.pagesPerLook, block.ramRange.pages.upperBound)
-        leaveOutWhatIsZero(declared, looked..<end, of: block, untouched)
+        leaveOutWhatIsZero(declared, looked..<end, of: block, &untouched)
         looked = end
       }
     }
@@ -168,14 +168,13 @@ public final class ExcludedPages: Sendable {
   /// later one in the log.
   private func leaveOutWhatIsZero(
     _ declared: SparsePageSet, _ pages: Range<Int>, of block: RAMBlock,
-    _ untouched: SparsePageSet
+    _ untouched: inout SparsePageSet
   ) {
     guard !declared.words(of: pages).isEmpty, let number = arm(RAMRange(pages: pages)) else {
       return
     }
     // Most of them hold nothing, since they were emptied when they were declared. Such a page
     // needs no look: reading half of a guest's memory a page at a time would take a fault for each.
-    var untouched = untouched
     let base = block.ramRange.pages.lowerBound
     let size = RAMRange.pageSize
     for run in block.untouchedRuns(

@@ -9,7 +9,7 @@ internal import Wire
 /// The hashes that came and are not placed yet, and the pages that could not be.
 ///
 /// One thread uses it, the one that receives. A full batch is looked for by a thread beside it,
-/// while the one before is placed; what is left at the end of a read is looked for at once.
+/// while the one before is placed; what is left when no more has come is looked for at once.
 final class KnownPagesReception {
   /// Places a page that is here.
   typealias Placing = (RAMPageAddress, RawSpan) throws -> Void
