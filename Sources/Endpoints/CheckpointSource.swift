@@ -60,6 +60,10 @@ final class CheckpointSource: SourceEndpoint {
     return kind == .zero ? .zero : .data
   }
 
+  func makeGroupReader() -> (any PageGroupReading)? {
+    (try? PageGroupReader(checkpoint)).map { CheckpointGroups($0) }
+  }
+
   func isKnownZero(_ page: RAMPageAddress, byteCount: Int) -> Bool {
     var offset = page.offset
     let end = page.offset + UInt64(byteCount)
@@ -70,5 +74,24 @@ final class CheckpointSource: SourceEndpoint {
       offset += UInt64(storePageSize)
     }
     return true
+  }
+}
+
+/// Groups of a checkpoint's pages.
+private struct CheckpointGroups: PageGroupReading {
+  private let reader: PageGroupReader
+
+  init(_ reader: PageGroupReader) { self.reader = reader }
+
+  func read(
+    _ pages: [RAMPageAddress], byteCount: Int, into buffer: UnsafeMutableRawBufferPointer
+  ) -> [PageContent?] {
+    guard byteCount == storePageSize else { return pages.map { _ in nil } }
+    let places = pages.map { (block: $0.blockIndex, offset: $0.offset) }
+    // SAFETY: the engine lends the buffer for the call: a page's room for each page.
+    var span = unsafe MutableRawSpan(_unsafeBytes: buffer)
+    return reader.read(places, into: &span).map { kind in
+      kind.map { $0 == .zero ? .zero : .data }
+    }
   }
 }

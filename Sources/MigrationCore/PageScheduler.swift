@@ -79,6 +79,8 @@ public struct PageScheduler: Sendable {
   private let demandOrder: DemandOrder
   private var requestedHead = 0
   private var broughtHead = 0
+  /// The page of that run at which to go on.
+  private var broughtNext = 0
   private var brought = BroughtRuns()
   private var readahead = Readahead()
   private var walk: BackgroundWalk
@@ -209,13 +211,17 @@ public struct PageScheduler: Sendable {
   private mutating func nextBrought() -> ScheduledPage? {
     while broughtHead < demandOrder.brought.count {
       let run = demandOrder.brought[broughtHead]
-      if let pages = hostPages(of: run),
-        let page = sent[run.start.blockIndex].firstNonMember(in: pages)
+      if let pages = hostPages(of: run), case let start = max(pages.lowerBound, broughtNext),
+        start < pages.upperBound,
+        let page = sent[run.start.blockIndex].firstNonMember(in: start..<pages.upperBound)
       {
+        // A run may be most of a block, too long to be gone over for each of its pages.
+        broughtNext = page + 1
         let address = addressOf(page: page, blockIndex: run.start.blockIndex)
         if let page = take(address, priority: .background) { return page }
       }
       broughtHead += 1
+      broughtNext = 0
     }
     return nil
   }

@@ -1,4 +1,5 @@
-// Pages from an endpoint into an encoder, through one buffer per thread.
+// Pages from an endpoint into an encoder, through one buffer per thread; in groups where the
+// endpoint reads those for less.
 
 internal import MigrationCore
 internal import PageHash
@@ -13,7 +14,16 @@ final class PageReader {
   private let counters: ProgressCounters
   private let known: KnownPagesSender?
   private let digester: Digester?
+  /// Room for one page of the largest size, and for a group of small ones.
   private let buffer: UnsafeMutableRawBufferPointer
+  private let groups: (any PageGroupReading)?
+  /// What was read ahead, in the order of the buffer, and how much of it has been appended.
+  private var ahead: [(page: RAMPageAddress, content: PageContent?)] = []
+  private var aheadTaken = 0
+  private var aheadByteCount = 0
+
+  /// How many pages `readAhead` takes at most.
+  static let groupPageCount = 64
 
   /// - Parameter known: what the destination holds, for pages that may go as hashes.
   init(
@@ -27,12 +37,45 @@ final class PageReader {
     self.format = format
     self.counters = counters
     let largest = format.blocks.reduce(format.targetPageSize) { max($0, Int($1.pageSize ?? 0)) }
+    groups = endpoint.makeGroupReader()
+    let room = groups == nil ? largest : max(largest, Self.groupPageCount * format.targetPageSize)
     // SAFETY: freed in deinit only; this object never lets the pointer out but to `read`.
-    unsafe buffer = .allocate(byteCount: largest, alignment: 4096)
+    unsafe buffer = .allocate(byteCount: room, alignment: 4096)
   }
 
   deinit {
     unsafe buffer.deallocate()
+  }
+
+  /// Reads pages that are appended next, in this order, together where that is cheaper.
+  ///
+  /// - Parameters:
+  ///   - pages: `groupPageCount` of them at most.
+  ///   - byteCount: the size of each.
+  func readAhead(_ pages: [RAMPageAddress], byteCount: Int) {
+    ahead.removeAll(keepingCapacity: true)
+    aheadTaken = 0
+    guard let groups, pages.count > 1, pages.count <= Self.groupPageCount,
+      byteCount == format.targetPageSize
+    else { return }
+    aheadByteCount = byteCount
+    // SAFETY: the buffer has room for a group of pages of this size.
+    let room = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<(pages.count * byteCount)])
+    let contents = unsafe groups.read(pages, byteCount: byteCount, into: room)
+    for (page, content) in zip(pages, contents) { ahead.append((page, content)) }
+  }
+
+  /// What was read ahead of the next page: its place in the buffer and what it holds.
+  private func takeAhead(_ page: RAMPageAddress, byteCount: Int) -> (Int, PageContent)? {
+    guard aheadTaken < ahead.count, byteCount == aheadByteCount else { return nil }
+    guard ahead[aheadTaken].page == page, let content = ahead[aheadTaken].content else {
+      // To be read alone, and that takes the front of the buffer, where the others lie.
+      ahead.removeAll(keepingCapacity: true)
+      aheadTaken = 0
+      return nil
+    }
+    aheadTaken += 1
+    return ((aheadTaken - 1) * byteCount, content)
   }
 
   /// Appends the records of `byteCount` bytes at `address`: one for each target page, in order.
@@ -45,10 +88,17 @@ final class PageReader {
     _ address: RAMPageAddress, byteCount: Int, mayHash: Bool = false,
     to encoder: inout StreamEncoder
   ) throws -> Bool {
-    // SAFETY: byteCount is at most the largest page size, which the buffer has; the content is
-    // read only where the endpoint says that it filled it.
-    let room = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<byteCount])
-    let content = try unsafe endpoint.read(address, byteCount: byteCount, into: room)
+    let readAhead = takeAhead(address, byteCount: byteCount)
+    let place = readAhead?.0 ?? 0
+    // SAFETY: byteCount is at most the largest page size, which the buffer has, and a page that was
+    // read ahead lies in it; the content is read only where the endpoint says that it filled it.
+    let room = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[place..<(place + byteCount)])
+    let content: PageContent
+    if let known = readAhead?.1 {
+      content = known
+    } else {
+      content = try unsafe endpoint.read(address, byteCount: byteCount, into: room)
+    }
     var page = address
     if mayHash, content == .data, byteCount == format.targetPageSize, let known, let digester,
       let hash = known.hash(

@@ -124,6 +124,7 @@ extension PostcopyRun {
     // Before the machine has been handed over, everything that was sent has to be there.
     let mayHash = session.known != nil && machine.withLock { $0.phase == .pushing }
     while true {
+      reader.readAhead(group.map(\.address), byteCount: group.first?.byteCount ?? 0)
       for page in group {
         // What the guest waits for is not to be looked for first.
         let isHashed = mayHash && page.priority != .requested

@@ -103,12 +103,7 @@ final class PrecopyRun: SourceRun {
         try session.format.append(elements, to: &encoder)
       case .range(let blockIndex, let range):
         session.format.beginPart(&encoder)
-        for offset in stride(
-          from: range.lowerBound, to: range.upperBound, by: session.format.targetPageSize)
-        {
-          try append(
-            RAMPageAddress(blockIndex: blockIndex, offset: offset), reader, &encoder)
-        }
+        try append(range, ofBlock: blockIndex, reader, &encoder)
         session.format.endSection(&encoder)
         counters.remainingRAMBytes.subtract(UInt64(range.count), ordering: .relaxed)
       case .page, .wait, .finish:
@@ -121,6 +116,21 @@ final class PrecopyRun: SourceRun {
       batchCount += 1
       guard let empty = batches.put(encoder.buffer) else { return }
       encoder.buffer = empty
+    }
+  }
+
+  private func append(
+    _ range: Range<UInt64>, ofBlock blockIndex: Int, _ reader: PageReader,
+    _ encoder: inout StreamEncoder
+  ) throws {
+    let size = session.format.targetPageSize
+    let pages = stride(from: range.lowerBound, to: range.upperBound, by: size).map {
+      RAMPageAddress(blockIndex: blockIndex, offset: $0)
+    }
+    for first in stride(from: 0, to: pages.count, by: PageReader.groupPageCount) {
+      let group = pages[first..<min(first + PageReader.groupPageCount, pages.count)]
+      reader.readAhead(Array(group), byteCount: size)
+      for page in group { try append(page, reader, &encoder) }
     }
   }
 

@@ -50,8 +50,23 @@ public protocol SourceEndpoint: AnyObject, Sendable {
     _ page: RAMPageAddress, byteCount: Int, into buffer: UnsafeMutableRawBufferPointer
   ) throws -> PageContent
 
+  /// Something that reads several pages for less than they cost one by one; nil where there is no
+  /// such thing. Each thread that sends asks for its own.
+  func makeGroupReader() -> (any PageGroupReading)?
+
   /// Whether the page is known, without reading it, to hold zeros only. Such pages go last.
   func isKnownZero(_ page: RAMPageAddress, byteCount: Int) -> Bool
+}
+
+/// Reads pages of one endpoint in groups; one thread at a time uses one.
+public protocol PageGroupReading {
+  /// Reads pages of `byteCount` bytes each, one behind the other.
+  ///
+  /// - Returns: for each page what it holds; nil where it has to be read alone, by
+  ///   `SourceEndpoint.read`, which tells what is wrong if anything is.
+  func read(
+    _ pages: [RAMPageAddress], byteCount: Int, into buffer: UnsafeMutableRawBufferPointer
+  ) -> [PageContent?]
 }
 
 extension SourceEndpoint {
@@ -60,6 +75,9 @@ extension SourceEndpoint {
 
   /// Every block is sent.
   public var omittedBlocks: Set<Int> { [] }
+
+  /// Pages are read one by one.
+  public func makeGroupReader() -> (any PageGroupReading)? { nil }
 
   /// Nothing is known.
   public func isKnownZero(_ page: RAMPageAddress, byteCount: Int) -> Bool { false }

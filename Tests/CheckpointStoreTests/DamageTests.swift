@@ -46,21 +46,72 @@ import Testing
     for (name, content) in contents {
       do {
         let checkpoint = try store.checkpoint(named: name)
-        var bytes = [UInt8](repeating: 0xAA, count: 4096)
+        try expectSoundGroup(checkpoint, content, "\(path) at \(offset)")
+        let untouched = [UInt8](repeating: 0xAA, count: 4096)
         for page in 0..<content.count / 4096 {
+          var bytes = untouched
           do {
             try checkpoint.read(block: 0, offset: UInt64(page * 4096), into: &bytes)
             #expect(
               bytes == Array(content[page * 4096..<(page + 1) * 4096]),
               "wrong content handed out: \(path) at \(offset)")
           } catch {
-            #expect(bytes == zeroPage || bytes[0] == 0xAA || bytes == bytes)
+            #expect(bytes == zeroPage || bytes == untouched, "damage handed out with an error")
           }
         }
         #expect(checkpoint.state.deviceState == [1, 2, 3], "wrong state: \(path) at \(offset)")
       } catch {}
     }
     do { return try !store.verify().isClean } catch { return true }
+  }
+
+  private func read(
+    _ pages: [(block: Int, offset: UInt64)], _ reader: PageGroupReader, into bytes: inout [UInt8]
+  ) -> [PageKind?] {
+    var span = bytes.mutableSpan
+    // SAFETY: every byte pattern is a valid UInt8.
+    var room = unsafe span.mutableBytes
+    return reader.read(pages, into: &room)
+  }
+
+  /// Reads all pages as one group: each is right, or left to be read alone.
+  private func expectSoundGroup(
+    _ checkpoint: Checkpoint, _ content: [UInt8], _ what: String
+  ) throws {
+    let pages = (0..<content.count / 4096).map { (block: 0, offset: UInt64($0 * 4096)) }
+    var bytes = [UInt8](repeating: 0, count: content.count)
+    let reader = try PageGroupReader(checkpoint)
+    let kinds = read(pages, reader, into: &bytes)
+    for (page, kind) in kinds.enumerated() where kind != nil {
+      let range = page * 4096..<(page + 1) * 4096
+      #expect(bytes[range] == content[range], "wrong content in a group: \(what)")
+    }
+  }
+
+  @Test func `a group of pages reads as each of them does, wherever they lie`() throws {
+    let (fixture, contents) = try makeStore()
+    let content = try #require(contents["two"])
+    let checkpoint = try fixture.store.checkpoint(named: "two")
+    let reader = try PageGroupReader(checkpoint)
+    var generator = SeededGenerator(7)
+    for _ in 0..<200 {
+      let count = Int.random(in: 0...9, using: &generator)
+      let chosen = (0..<count).map { _ in
+        Int.random(in: 0..<content.count / 4096, using: &generator)
+      }
+      var bytes = [UInt8](repeating: 0, count: count * 4096)
+      let kinds = read(
+        chosen.map { (block: 0, offset: UInt64($0 * 4096)) }, reader, into: &bytes)
+      for (place, page) in chosen.enumerated() {
+        #expect(
+          kinds[place] == (try checkpoint.pageKind(block: 0, offset: UInt64(page * 4096))))
+        #expect(
+          bytes[place * 4096..<(place + 1) * 4096] == content[page * 4096..<(page + 1) * 4096])
+      }
+    }
+    // A page that there is not is no trap.
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    #expect(read([(block: 0, offset: UInt64(content.count))], reader, into: &bytes) == [nil])
   }
 
   @Test func `a flipped byte is found wherever it is`() throws {

@@ -60,7 +60,8 @@ final class PageSource: Sendable {
     _ entry: PageEntry, number: UInt64, into page: inout MutableRawSpan
   ) throws(StoreError) -> Damage? {
     let location = entry.location
-    let name = "packs/" + PackFiles.name(location.pack)
+    // Only damage needs it, and most pages are sound: not to be made for each.
+    var name: String { "packs/" + PackFiles.name(location.pack) }
     guard location.length > 0, location.length <= storePageSize else {
       return Damage(file: "pages/table", what: "entry \(number) has the length \(location.length)")
     }
