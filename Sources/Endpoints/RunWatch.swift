@@ -69,6 +69,9 @@ final class RunWatch: Sendable {
     }
   }
 
+  /// Whether the guest stopped and has not gone on.
+  var isStopped: Bool { account.withLock { $0.stopped != nil } }
+
   /// How long the guest stood still in all, in milliseconds; nil if it never stopped or has not
   /// gone on.
   var downtimeMilliseconds: Double? {

@@ -53,7 +53,7 @@ struct RunningSave: Sendable {
     do {
       pagesExcluded = try await source.withSettings(
         for: plan.mode, leavingOut: excludedPages, note: observer.note
-      ) { try await move() }
+      ) { try await move(watch) }
     } catch {
       // Not in the caller's task: the guest must go on after a cancellation too.
       await Task { try? await putBackInMotion() }.value
@@ -68,7 +68,7 @@ struct RunningSave: Sendable {
   }
 
   /// Moves the machine; how many pages of it the source left out, where it tells.
-  private func move() async throws -> UInt64? {
+  private func move(_ watch: RunWatch) async throws -> UInt64? {
     if plan.mode == .paused && source.facts.isRunning { try await source.client.stop() }
     try await handover.give(to: source.client)
     let engine = engine
@@ -78,7 +78,7 @@ struct RunningSave: Sendable {
     let pagesExcluded: UInt64?
     do {
       try await source.client.migrate(to: DescriptorHandover.uri)
-      pagesExcluded = try await watchMigration()
+      pagesExcluded = try await watchMigration(watch)
     } catch {
       engine.cancel()
       // Where recording failed first, QEMU's 'broken pipe' is only the echo.
@@ -108,7 +108,7 @@ struct RunningSave: Sendable {
   }
 
   /// Follows QEMU's migration to its end; throws what QEMU says when it fails.
-  private func watchMigration() async throws -> UInt64? {
+  private func watchMigration(_ watch: RunWatch) async throws -> UInt64? {
     var meter = ProgressMeter(targetPageSize: source.targetPageSize)
     while true {
       let migration = try await source.client.migration()
@@ -124,8 +124,20 @@ struct RunningSave: Sendable {
           .failed,
           "QEMU could not send the machine: \(migration.errorDescription ?? "it did not say why").")
       default:
-        try await Task.sleep(for: .milliseconds(20))
+        try await rest(watch)
       }
     }
+  }
+
+  /// Rests until the next look at the migration.
+  ///
+  /// A guest that stopped for the last of its memory waits for whoever looks, so that no time is
+  /// lost then; one that stands still for the whole copy has time.
+  private func rest(_ watch: RunWatch) async throws {
+    let end = ContinuousClock.now + .milliseconds(20)
+    repeat {
+      try await Task.sleep(for: .milliseconds(2))
+      if plan.mode != .paused, watch.isStopped { return }
+    } while ContinuousClock.now < end
   }
 }

@@ -12,7 +12,7 @@ struct SourceFacts: Sendable, Equatable {
   var writableDisks: [String]
   /// Whether this QEMU, on this host, can take a background snapshot.
   var canSnapshotInBackground: Bool
-  /// Whether it is a machine of Godwit's own, which stands still while it is sent.
+  /// Whether it is a machine of Godwit's own.
   var isGodwit = false
 
   static func == (left: SourceFacts, right: SourceFacts) -> Bool {
@@ -26,8 +26,9 @@ struct SourceFacts: Sendable, Equatable {
   ///
   /// QEMU 7.2 under TCG clears a page's dirty bit without resetting the translator's TLB, so that
   /// later writes to it go unseen; 10.0 is sound. Versions between are not known to be and are
-  /// taken for unsound. KVM logs dirty pages itself and is sound with all of them.
-  var precopyIsSound: Bool { isKVM || version.major >= 10 }
+  /// taken for unsound. KVM logs dirty pages itself and is sound with all of them, and so is a
+  /// machine of Godwit's own, whatever runs it.
+  var precopyIsSound: Bool { isGodwit || isKVM || version.major >= 10 }
 }
 
 /// How a save will copy memory, and why, where that is not what a person would expect.
@@ -52,7 +53,6 @@ struct SavePlan: Sendable, Equatable {
     _ request: SaveRequest, _ facts: SourceFacts
   ) throws(MoveError) -> SavePlan {
     guard facts.isRunning else { return SavePlan(mode: .paused) }
-    if facts.isGodwit { return try chooseForGodwit(request) }
     let name = "QEMU \(facts.version.major).\(facts.version.minor)"
     switch request.mode {
     case .paused:
@@ -60,10 +60,7 @@ struct SavePlan: Sendable, Equatable {
     case .live where facts.canSnapshotInBackground:
       return SavePlan(mode: .live)
     case .live:
-      throw MoveError(
-        .refused,
-        "\(name) on this host cannot take a background snapshot (it needs userfaultfd "
-          + "write-protection and memory that supports it). Leave out --live, or use --paused.")
+      throw MoveError(.refused, withoutSnapshot(facts, name))
     case .precopy where facts.precopyIsSound:
       return SavePlan(mode: .precopy)
     case .precopy:
@@ -78,22 +75,14 @@ struct SavePlan: Sendable, Equatable {
     }
   }
 
-  /// A machine of Godwit's own is copied while it stands still.
-  private static func chooseForGodwit(
-    _ request: SaveRequest
-  ) throws(MoveError) -> SavePlan {
-    switch request.mode {
-    case .paused: return SavePlan(mode: .paused)
-    case nil:
-      return SavePlan(
-        mode: .paused,
-        note: "A machine of Godwit's own stands still while it is copied; the guest is paused.")
-    case .precopy, .live:
-      throw MoveError(
-        .refused,
-        "A machine of Godwit's own cannot be copied while it runs. Leave out --live and "
-          + "--precopy, or use --paused.")
-    }
+  /// Why there is no background snapshot, and what there is.
+  private static func withoutSnapshot(_ facts: SourceFacts, _ name: String) -> String {
+    facts.isGodwit
+      ? "A machine of Godwit's own takes no background snapshot: it is saved as it is at the end "
+        + "of the copy, and runs meanwhile. Leave out --live, or use --paused to have it as it is "
+        + "now."
+      : "\(name) on this host cannot take a background snapshot (it needs userfaultfd "
+        + "write-protection and memory that supports it). Leave out --live, or use --paused."
   }
 
   /// The sound way where precopy is not: the background snapshot where memory and disks cannot

@@ -34,15 +34,11 @@ extension Interop {
     }
 
     @Test(.timeLimit(.minutes(5)))
-    func `a machine that runs is paused for its save, runs on, and its copy runs at once`() throws {
+    func `the copy of a machine that ran runs at once, ahead of its memory`() throws {
       let godwit = try Godwit()
       let source = try OwnMachine(godwit)
       try source.requireHealth()
-      let saving = try godwit.start(["save", "--qmp", source.qmpPath, "--name", "one"])
-      #expect(try saving.wait(seconds: 60) == 0)
-      #expect((saving.output + saving.errors).contains("stands still while it is copied"))
-      #expect(try source.status == "running")
-      try source.requireHealth()
+      try godwit.run(["save", "--qmp", source.qmpPath, "--name", "one"])
       let target = try OwnMachine(godwit, isIncoming: true)
       let restored = try godwit.run(["restore", "one", "--qmp", target.qmpPath])
       #expect(try #require(restored["running_ms"]?.double) > 0, "\(restored)")

@@ -31,7 +31,7 @@ struct MigrationCapability: Sendable {
     MigrationCapability("late-block-activate", "its disks need no activation"),
     MigrationCapability("x-ignore-shared", "it sends all of its memory"),
     MigrationCapability("validate-uuid", "its stream does not carry its identity"),
-    MigrationCapability("background-snapshot", "it stands still while it is saved"),
+    MigrationCapability("background-snapshot", "it is saved as it is at the end of the copy"),
     MigrationCapability("zero-copy-send", "it copies what it sends"),
     MigrationCapability("postcopy-preempt", "it sends over one channel"),
     MigrationCapability("switchover-ack", "its devices ask for none"),

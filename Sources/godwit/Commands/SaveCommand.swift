@@ -42,7 +42,7 @@ struct SaveCommand: GodwitCommand {
       The guest runs on while its memory is copied, and then does what --then says. Pages that \
       are all zero, or that the store has from any machine, take no room. Without --live, \
       --precopy or --paused, Godwit takes the precopy unless this QEMU is known to lose writes \
-      in it, and says so.
+      in it, and says so. Machines of Godwit's own know no --live.
 
       Where the machine has disks it may write to and is to go on running, its memory and its \
       disks would part ways: name one of --then pause, --then quit or --disks ignore.
