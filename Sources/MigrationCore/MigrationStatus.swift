@@ -11,7 +11,7 @@ public enum MigrationStatus: String, Sendable, CaseIterable {
   case active
   /// The machine stands still and waits for the word to switch over.
   case preSwitchover = "pre-switchover"
-  /// The device state is moving.
+  /// The device state is moving; a source says so, a destination is `active` to the end.
   case device
   /// The destination's machine runs, and pages follow as it asks for them.
   case postcopyActive = "postcopy-active"
@@ -45,7 +45,7 @@ public enum MigrationStatus: String, Sendable, CaseIterable {
   public static let successors: [MigrationStatus: Set<MigrationStatus>] = [
     .none: [.setup],
     .setup: [.active, .failed, .cancelling],
-    .active: [.preSwitchover, .device, .postcopyActive, .failed, .cancelling],
+    .active: [.preSwitchover, .device, .postcopyActive, .completed, .failed, .cancelling],
     .preSwitchover: [.device, .failed, .cancelling],
     .device: [.postcopyActive, .completed, .failed, .cancelling],
     .postcopyActive: [.postcopyPaused, .completed],

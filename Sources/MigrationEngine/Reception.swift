@@ -207,7 +207,6 @@ struct Reception: StreamVisitor {
         }
       case .takeDeviceState(let state):
         try checkNothingIsMissed()
-        try counters.advance(to: .device)
         do {
           try endpoint.takeDeviceState(state)
         } catch {
@@ -229,7 +228,6 @@ struct Reception: StreamVisitor {
         known?.discard(block: block, ranges)
       case .run(let state, let ping):
         try checkNothingIsMissed()
-        try counters.advance(to: .device)
         try postcopy?.begin(
           state, ping: ping,
           StreamDecoder.Recovery(

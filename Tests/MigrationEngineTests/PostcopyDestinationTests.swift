@@ -41,11 +41,15 @@ import Wire
     let machine = try machine(seed)
     let guest = TouchingGuest(machine, touches: machine.hostPages.shuffled())
     let (ours, theirs) = try ByteChannel.pair()
-    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    var options = options()
+    let statuses = Mutex<[MigrationStatus]>([])
+    options.statusObserver = { status in statuses.withLock { $0.append(status) } }
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options)
     let sender = source(machine, ours, .postcopy(hotPageLimit: Int(seed % 3)))
     let thread = try NamedThread(name: "source") { _ = try? sender.run() }
     _ = try engine.run()
     thread.join()
+    #expect(statuses.withLock { $0 } == [.setup, .active, .postcopyActive, .completed])
     #expect(guest.value.deviceBytes == machine.deviceState.bytes)
     #expect(guest.value.wrong == [])
     #expect(guest.value.isOrdinary)

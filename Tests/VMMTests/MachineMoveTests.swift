@@ -44,6 +44,9 @@ struct MachineMoveTests {
     #expect(try target.instructionPointer() == source.instructionPointer())
     try target.machine.cont()
     try target.requireHealth()
+    #expect(
+      target.events.all == [.status(.setup), .status(.active), .status(.completed)],
+      "no 'device' is told where a machine comes, as by QEMU")
     let (last, first) = (try #require(source.reports.last), try #require(target.reports.first))
     #expect(first.written >= last.written)
   }
