@@ -82,10 +82,11 @@ public struct PostcopySource: Sendable {
   /// A source that has sent nothing on this link.
   ///
   /// `blocks` carry the destination's page sizes. Blocks in `omittedBlocks` are announced and
-  /// neither discarded nor sent.
+  /// neither discarded nor sent. Set `isInDoubt` for a recovery where nobody knows whether the
+  /// destination's machine began to run.
   public init(
     blocks: [RAMBlockDescription], targetPageSize: Int, omittedBlocks: Set<Int> = [],
-    demandOrder: DemandOrder = DemandOrder(), beginning: Beginning
+    demandOrder: DemandOrder = DemandOrder(), beginning: Beginning, isInDoubt: Bool = false
   ) {
     self.blocks = blocks
     self.targetPageSize = targetPageSize
@@ -109,7 +110,7 @@ public struct PostcopySource: Sendable {
       destinationRunState = .notStarted
     case .recovery:
       phase = .askingBitmaps
-      destinationRunState = .running
+      destinationRunState = isInDoubt ? .unknown : .running
     }
   }
   private var hotPageLimit: Int
@@ -254,6 +255,7 @@ public struct PostcopySource: Sendable {
           expected: phase == .resuming ? "RESUME_ACK with 1" : "no RESUME_ACK",
           found: "RESUME_ACK with \(value)")
       }
+      destinationRunState = .running
       phase = .pushing
     case .knownPages, .knownPagesEnd, .missedPages:
       throw violation(
@@ -346,6 +348,8 @@ public struct PostcopySource: Sendable {
         scheduler.markSent(blockIndex: index, page: hostPage)
       }
     }
+    // Only who has the machine, and ran it or is about to, knows this.
+    destinationRunState = .running
     phase = .awaitingBitmaps(next: next + 1)
   }
 

@@ -103,7 +103,11 @@ public final class DestinationEngine: Sendable {
     do {
       try reception.expectKnownPages(of: interrupted.recovery.blocks)
     } catch {
-      throw .resources(during: "getting ready for pages by their hashes", cause: error)
+      // The machine runs on, and another link may find what this one lacks.
+      interrupted.postcopy.unlink()
+      self.interrupted.withLock { $0 = interrupted }
+      throw .interrupted(
+        during: "getting ready for pages by their hashes", bytesReceived: 0, cause: error)
     }
     return try conclude(
       reception, StreamDecoder(options: decoder), over: channel, beginning: .postcopyRecover)

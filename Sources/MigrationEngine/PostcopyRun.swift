@@ -37,7 +37,7 @@ final class PostcopyRun: SourceRun {
       PostcopySource(
         blocks: session.format.blocks, targetPageSize: session.format.targetPageSize,
         omittedBlocks: endpoint.omittedBlocks, demandOrder: endpoint.demandOrder,
-        beginning: beginning))
+        beginning: beginning, isInDoubt: options.isDestinationInDoubt))
   }
 
   /// Goes on where a precopy leaves off, over the same link, whose return path somebody reads for
@@ -163,6 +163,8 @@ final class PostcopyRun: SourceRun {
     case .notStarted:
       try? counters.advance(to: .failed)
     case .unknown, .running:
+      // A recovery that nobody answered was never active, and is not told to have been.
+      if (try? counters.advance(to: .postcopyPaused)) != nil { return }
       // While nobody knows, it counts as running: its source must not run.
       try? counters.advance(to: .postcopyActive)
       try? counters.advance(to: .postcopyPaused)

@@ -36,6 +36,11 @@ public struct SourceOptions: Sendable {
   /// does once it has loaded the machine.
   public var waitsForClose = true
 
+  /// Whether nobody knows if the machine that a recovery carries on runs at the destination.
+  ///
+  /// The link broke before any answer came; an answer to the recovery shows that it does.
+  public var isDestinationInDoubt = false
+
   /// Called with every later status, by the thread that brings it about.
   public var statusObserver: (@Sendable (MigrationStatus) -> Void)?
 

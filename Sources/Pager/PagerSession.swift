@@ -153,7 +153,9 @@ public final class PagerSession: Sendable {
       if state.process != nil { state.links[state.lastLink] = .some(nil) }
       return (state.process, state.lastLink)
     }
-    guard let process else { throw .lost }
+    guard let process else {
+      throw state.withLock { $0.isRunCalled } ? .interrupted(Self.death) : .lost
+    }
     do throws(TransportError) {
       try Self.hand(channel, number, to: process)
     } catch {
@@ -359,11 +361,14 @@ public final class PagerSession: Sendable {
     }
   }
 
+  /// What the death of a running machine's pager means.
+  private static let death =
+    "The pager ended while it received the memory of the running machine. The machine goes on "
+    + "with what it has and waits for the rest: connect a source again (migrate-recover)."
+
   /// Has a machine run on, or begin to, with another pager; the former one's links are gone.
   private func replace(_ links: [UInt32]) {
-    var sentence =
-      "The pager ended while it received the memory of the running machine. The machine goes on "
-      + "with what it has and waits for the rest: connect a source again (migrate-recover)."
+    var sentence = Self.death
     if case .refused(let reason) = answer(to: .run) { sentence = reason }
     let status = state.withLock { $0.status }
     if ![.postcopyActive, .postcopyPaused, .postcopyRecover].contains(status) {

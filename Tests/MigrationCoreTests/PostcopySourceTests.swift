@@ -228,6 +228,17 @@ import Wire
         == (2...6).map { address(0, $0 << 12) } + [address(1, 2 << 20)])
   }
 
+  @Test func `a recovery's first answer ends the doubt whether the machine runs there`() throws {
+    var source = PostcopySource(
+      blocks: Self.blocks, targetPageSize: 4096, beginning: .recovery, isInDoubt: true)
+    _ = source.next()
+    #expect(source.destinationRunState == .unknown)
+    try source.receive(.pong(1))
+    #expect(source.destinationRunState == .unknown, "anybody answers that")
+    try source.receive(.receivedBitmap(block: "pc.ram", bitmap: ReceivedBitmap(pageCount: 8)))
+    #expect(source.destinationRunState == .running)
+  }
+
   @Test(arguments: [
     ReturnPathMessage.receivedBitmap(block: "huge", bitmap: ReceivedBitmap(pageCount: 1024)),
     .receivedBitmap(block: "pc.ram", bitmap: ReceivedBitmap(pageCount: 9)),

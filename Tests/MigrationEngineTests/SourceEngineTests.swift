@@ -3,6 +3,7 @@
 import MigrationCore
 import MigrationEngine
 import Simulation
+import Synchronization
 import Testing
 import Transport
 import Wire
@@ -89,6 +90,22 @@ import Wire
       }
     }
     #expect(qemu.model.firstWrongPage() == nil)
+  }
+
+  @Test(.timeLimit(.minutes(1)), arguments: [false, true])
+  func `a recovery that nobody answers is not told to have been active`(isInDoubt: Bool) throws {
+    let (ours, theirs) = try ByteChannel.pair()
+    theirs.shutdownBoth()
+    let statuses = Mutex<[MigrationStatus]>([])
+    var options = SourceOptions()
+    options.isDestinationInDoubt = isInDoubt
+    options.statusObserver = { status in statuses.withLock { $0.append(status) } }
+    let sender = SourceEngine(
+      channel: ours, endpoint: MemorySource(ModelMachine(seed: 3)), plan: .recovery,
+      options: options)
+    let error = #expect(throws: MigrationError.self) { try sender.run() }
+    #expect(error?.destinationRunState == (isInDoubt ? .unknown : .running))
+    #expect(statuses.withLock { $0 } == [.postcopyRecover, .postcopyPaused])
   }
 
   @Test(.timeLimit(.minutes(1)), arguments: [false, true])

@@ -63,6 +63,7 @@ extension MachineMover {
       options.busyWindow = SourceOptions.pagerBusyWindow
       options.bandwidthLimit = settings.postcopyBytesPerSecond
       options.usesKnownPages = settings.has("x-known-pages")
+      options.isDestinationInDoubt = update { $0.isSuspendedInDoubt }
       options.statusObserver = { [weak self] status in
         // Somebody answered who has the machine.
         if status == .postcopyActive { self?.update { $0.isSuspendedInDoubt = false } }
@@ -80,9 +81,12 @@ extension MachineMover {
         state.hasLeft = true
       }
     } catch {
+      let knowledge = (error as? MigrationError)?.destinationRunState
       enter(.postcopyPaused) { state in
         state.resumer = nil
-        state.account.failure = "\(error)"
+        // As good as its running: whoever answers has the machine.
+        if knowledge == .running { state.isSuspendedInDoubt = false }
+        state.account.failure = "\(error)" + (state.isSuspendedInDoubt ? Self.doubt : "")
       }
     }
   }

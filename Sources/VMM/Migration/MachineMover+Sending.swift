@@ -190,7 +190,7 @@ extension MachineMover {
   }
 
   /// What a person can do about a postcopy of which nobody knows whether it began.
-  private static let doubt =
+  static let doubt =
     " If it waits there, carry it on (migrate-recover, and migrate with resume here); if there is "
     + "none, migrate_cancel and cont let the machine go on here."
 

@@ -29,32 +29,40 @@ enum MigrationChannel {
   }
 
   /// What a machine comes from: a socket that waits for its source, or a source that is there.
-  enum Origin: Sendable {
-    case listener(Listener)
-    case peer(MigrationPeer)
+  final class Origin: Sendable {
+    private enum Kind {
+      case listener(Listener)
+      case peer(MigrationPeer)
+    }
+
+    private let kind: Kind
 
     /// Begins to listen where the address is one of a socket.
     init(_ peer: MigrationPeer) throws(TransportError) {
-      if case .address(let address) = peer {
-        switch address {
-        case .tcp, .unix:
-          self = .listener(try Listener(address))
-          return
-        case .descriptor, .command, .file: break
-        }
+      switch peer {
+      case .address(.tcp(let host, let port)):
+        kind = .listener(try Listener(.tcp(host: host, port: port)))
+      case .address(.unix(let path)): kind = .listener(try Listener(.unix(path: path)))
+      case .address(.descriptor), .address(.command), .address(.file), .descriptor:
+        kind = .peer(peer)
       }
-      self = .peer(peer)
     }
 
     /// The address that a source connects to, where there is one.
     var listeningAddress: MigrationURI? {
-      guard case .listener(let listener) = self else { return nil }
+      guard case .listener(let listener) = kind else { return nil }
       return listener.address
+    }
+
+    /// Whether it waits at this very address.
+    func listens(at peer: MigrationPeer) -> Bool {
+      guard case .address(let address) = peer else { return false }
+      return listeningAddress == address
     }
 
     /// Waits for the source.
     func channel() throws(TransportError) -> ByteChannel {
-      switch self {
+      switch kind {
       case .listener(let listener): return try listener.accept()
       case .peer(.address(.file(let path, let offset))):
         return try ByteChannel.connect(to: .file(path: path, offset: offset), for: .reading)
@@ -64,7 +72,7 @@ enum MigrationChannel {
 
     /// Ends the wait.
     func cancel() {
-      if case .listener(let listener) = self { listener.cancel() }
+      if case .listener(let listener) = kind { listener.cancel() }
     }
   }
 }
