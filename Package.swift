@@ -162,9 +162,12 @@ let package = Package(
       name: "fuzz-vmstate", dependencies: ["FuzzFrame", "VMState", "VMStateLab", "Wire"],
       path: "Fuzz/VMState", exclude: ["Corpus"], swiftSettings: strict),
 
+    // What a benchmark does to the host before it measures.
+    .target(name: "BenchHost", path: "Benchmarks/BenchHost", swiftSettings: strict),
+
     // What the store costs, as ratios (`swift run -c release store-bench`).
     .executableTarget(
-      name: "store-bench", dependencies: ["CheckpointStore", "COpenSSL"],
+      name: "store-bench", dependencies: ["BenchHost", "CheckpointStore", "COpenSSL"],
       path: "Benchmarks/StoreBench", swiftSettings: strict),
 
     // What starting a machine costs, in time and memory (`swift run -c release machine-bench`).
@@ -177,7 +180,7 @@ let package = Package(
     // Moves of running machines held against their bars (`swift run -c release live-bench`).
     .executableTarget(
       name: "live-bench",
-      dependencies: ["godwit", "Endpoints", "QMP", "JSON", "DemoGuest"],
+      dependencies: ["BenchHost", "godwit", "Endpoints", "QMP", "JSON", "DemoGuest"],
       path: "Benchmarks/LiveBench", swiftSettings: strict),
 
     // Dirty bitmaps measured against memcpy (`swift run -c release memory-bench`).

@@ -1,5 +1,6 @@
 // One move of a machine from one process to another, by QMP, over loopback.
 
+import BenchHost
 import Foundation
 import JSON
 import QMP

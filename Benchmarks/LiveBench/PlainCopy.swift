@@ -1,5 +1,6 @@
 // What a socket alone takes for the same bytes: the measure of a move.
 
+import BenchHost
 import Foundation
 import Glibc
 

@@ -6,6 +6,7 @@
 // `durable` one, and that of all beyond `WriterOptions.cachedByteCount` where N is so large. The
 // last line is JSON.
 
+import BenchHost
 import CheckpointStore
 import Foundation
 
@@ -27,7 +28,7 @@ enum StoreBench {
       try? FileManager.default.removeItem(atPath: folder)
       // The disk is told of free blocks (`discard`) at the next commit: no part of the next save.
       sync()
-      FreeMemory.touch(byteCount: memory.byteCount * 3 / 2)
+      try FreeMemory.touch(byteCount: memory.byteCount * 3 / 2)
       hashing.measure(&results)
       let store = try Store.open(at: folder)
       let run = IngestRun(store: store, memory: memory, threads: settings.threads)

@@ -11,11 +11,11 @@ public struct KnownPagePrefixes: Sendable {
   /// A part of the set: 32 bits of each member, which decide where it lies.
   ///
   /// It grows alone, so that no insertion moves all of the set.
-  private struct Shard: Sendable {
-    var slots: [UInt32] = []
-    var count = 0
+  struct Shard: Sendable {
+    private(set) var slots: [UInt32] = []
+    private var count = 0
     /// Whether 0 is a member: in a slot it means that nothing is there.
-    var hasZero = false
+    private var hasZero = false
 
     private static let firstCapacity = 16
 
@@ -56,17 +56,6 @@ public struct KnownPagePrefixes: Sendable {
       return true
     }
 
-    /// The longest stretch of slots that are taken: how far a lookup has to go at most.
-    var longestStretch: Int {
-      var longest = 0
-      var current = 0
-      for slot in slots {
-        current = slot == 0 ? 0 : current + 1
-        longest = max(longest, current)
-      }
-      return longest
-    }
-
     private mutating func grow() {
       let old = slots
       slots = [UInt32](
@@ -81,7 +70,7 @@ public struct KnownPagePrefixes: Sendable {
   /// How many it holds.
   public private(set) var count = 0
 
-  private var shards = [Shard](repeating: Shard(), count: 256)
+  private(set) var shards = [Shard](repeating: Shard(), count: 256)
   private let factors: (UInt64, UInt64)
   private let offset: UInt64
 
@@ -115,9 +104,6 @@ public struct KnownPagePrefixes: Sendable {
 
   /// The bytes that its slots take.
   public var byteCount: Int { shards.reduce(0) { $0 + $1.slots.count * 4 } }
-
-  /// How many slots a lookup has to look at, at most (but for stretches around a shard's end).
-  var longestStretch: Int { shards.reduce(0) { max($0, $1.longestStretch) } }
 
   /// Another number of 40 bits for each number of 40 bits.
   private func mix(_ prefix: UInt64) -> UInt64 {

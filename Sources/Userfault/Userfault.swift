@@ -126,17 +126,6 @@ public final class Userfault: Sendable {
     }
   }
 
-  /// Protects a range from writes, or lifts that and wakes who waits.
-  public func setWriteProtected(
-    _ range: Range<UInt>, _ isProtected: Bool
-  ) throws(UserfaultError) {
-    var request = uffdio_writeprotect()
-    request.range = uffdio_range(start: UInt64(range.lowerBound), len: UInt64(range.count))
-    request.mode = isProtected ? 1 : 0
-    try exchange(
-      GODWIT_UFFDIO_WRITEPROTECT, &request, isProtected ? "Protecting" : "Unprotecting", range)
-  }
-
   /// Reads the events that are there, without waiting.
   /// - Parameter limit: at most that many.
   public func readEvents(limit: Int = 64) throws(UserfaultError) -> [UserfaultEvent] {

@@ -50,9 +50,10 @@ public final class WrittenPages: Sendable {
   public func take(
     _ range: Range<UInt>, _ body: (Range<UInt>) -> Void
   ) throws(UserfaultError) {
-    try scan(range, Self.protect | Self.check, reporting: Self.written, of: Self.written) {
-      run, _ in body(run)
-    }
+    try scan(
+      range, Self.protect | Self.check, reporting: Self.written, of: Self.written,
+      for: "Looking for written pages in"
+    ) { run, _ in body(run) }
   }
 
   /// Protects all pages of a range, and hands over the runs of those that held nothing.
@@ -64,13 +65,17 @@ public final class WrittenPages: Sendable {
     _ range: Range<UInt>, _ body: (Range<UInt>) -> Void
   ) throws(UserfaultError) {
     var empty: [Range<UInt>] = []
-    try scan(range, Self.protect | Self.check, reporting: Self.held, of: 0) { run, categories in
+    try scan(
+      range, Self.protect | Self.check, reporting: Self.held, of: 0, for: "Protecting"
+    ) { run, categories in
       if categories & Self.held == 0 { empty.append(run) }
     }
     // Where there was no page table yet, the kernel tells first and protects then. What was written
     // in between was not noticed, and is there now.
     var found: [Range<UInt>] = []
-    try scan(range, 0, reporting: Self.present, of: Self.present) { run, _ in found.append(run) }
+    try scan(
+      range, 0, reporting: Self.present, of: Self.present, for: "Looking for pages that are in"
+    ) { run, _ in found.append(run) }
     var next = found.startIndex
     for run in empty {
       var start = run.lowerBound
@@ -86,10 +91,11 @@ public final class WrittenPages: Sendable {
   }
 
   /// Hands over the runs of pages that have all categories of `mask`, each with those of the
-  /// categories of `reporting` that it has; what else is done to them is said by `flags`.
+  /// categories of `reporting` that it has; what else is done to them is said by `flags`, and what
+  /// it is for, in an error, by `purpose`.
   private func scan(
     _ range: Range<UInt>, _ flags: UInt64, reporting: UInt64, of mask: UInt64,
-    _ body: (Range<UInt>, UInt64) -> Void
+    for purpose: String, _ body: (Range<UInt>, UInt64) -> Void
   ) throws(UserfaultError) {
     var regions = [godwit_page_region](repeating: godwit_page_region(), count: Self.regionLimit)
     var start = UInt64(range.lowerBound)
@@ -103,18 +109,20 @@ public final class WrittenPages: Sendable {
       request.return_mask = reporting
       let count = UserfaultCall.scan(descriptor.raw, &request, into: &regions)
       guard count >= 0 else {
-        throw .failed(
-          action: "Looking for written pages in \(range.count) bytes at "
-            + "0x\(String(range.lowerBound, radix: 16)) (PAGEMAP_SCAN)", code: Int32(-count))
+        throw .failed(action: Self.sentence(purpose, range), code: Int32(-count))
       }
       for region in regions.prefix(count) {
         body(UInt(region.start)..<UInt(region.end), region.categories)
       }
       // The kernel stops early when the buffer is full; one that does not move is broken.
       guard request.walk_end > start else {
-        throw .failed(action: "Looking for written pages (PAGEMAP_SCAN)", code: EIO)
+        throw .failed(action: Self.sentence(purpose, range), code: EIO)
       }
       start = request.walk_end
     }
+  }
+
+  private static func sentence(_ purpose: String, _ range: Range<UInt>) -> String {
+    "\(purpose) \(range.count) bytes at 0x\(String(range.lowerBound, radix: 16)) (PAGEMAP_SCAN)"
   }
 }

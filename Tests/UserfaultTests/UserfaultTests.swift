@@ -1,5 +1,6 @@
 // Page faults of this process's own memory, answered and noticed.
 
+import CLinux
 import Glibc
 import Synchronization
 import Testing
@@ -35,6 +36,16 @@ final class SomePages: @unchecked Sendable {
 
   func load(page: Int) -> UInt8 {
     memory.load(fromByteOffset: page * Self.pageSize, as: UInt8.self)
+  }
+}
+
+extension Userfault {
+  /// Protects a range from writes, or lifts that and wakes who waits.
+  fileprivate func setWriteProtected(_ range: Range<UInt>, _ isProtected: Bool) {
+    var request = uffdio_writeprotect()
+    request.range = uffdio_range(start: UInt64(range.lowerBound), len: UInt64(range.count))
+    request.mode = isProtected ? 1 : 0
+    #expect(UserfaultCall.exchange(rawDescriptor, GODWIT_UFFDIO_WRITEPROTECT, &request) >= 0)
   }
 }
 
@@ -95,7 +106,7 @@ private let canTrack =
     pages.store(1, page: 0)
     let userfault = try Userfault(features: .writeProtect)
     try userfault.register(pages.range, modes: .writeProtect)
-    try userfault.setWriteProtected(pages.range, true)
+    userfault.setWriteProtected(pages.range, true)
     let thread = try NamedThread(name: "writer") { pages.store(7, page: 0) }
     #expect(try userfault.wait(milliseconds: 10_000))
     guard case .pageFault(let address, .writeProtect, true, _)? = try userfault.readEvents().first
@@ -105,7 +116,7 @@ private let canTrack =
     }
     #expect(address == pages.page(0).lowerBound)
     #expect(pages.load(page: 0) == 1)
-    try userfault.setWriteProtected(pages.range, false)
+    userfault.setWriteProtected(pages.range, false)
     thread.join()
     #expect(pages.load(page: 0) == 7)
   }
@@ -118,7 +129,7 @@ private let canTrack =
       let userfault = try Userfault(features: .asynchronousTracking)
       let written = try WrittenPages()
       try userfault.register(pages.range, modes: .writeProtect)
-      try userfault.setWriteProtected(pages.range, true)
+      try written.protect(pages.range) { _ in }
       func taken() throws -> [Int] {
         var found: [Int] = []
         try written.take(pages.range) { run in
@@ -138,12 +149,17 @@ private let canTrack =
     }
   }
 
-  @Test(.enabled(if: canTrack, "needs Linux 6.7")) func `a scan outside all memory is refused`()
-    throws
-  {
+  @Test(.enabled(if: canTrack, "needs Linux 6.7"))
+  func `what is not registered is refused, and what was tried is said`() throws {
     let pages = SomePages(count: 2)
     let written = try WrittenPages()
-    #expect(throws: UserfaultError.self) { try written.take(pages.range) { _ in } }
+    let place = "8192 bytes at 0x" + String(pages.range.lowerBound, radix: 16)
+    for (action, call) in [
+      ("Looking for written pages in", written.take), ("Protecting", written.protect),
+    ] {
+      let error = #expect(throws: UserfaultError.self) { try call(pages.range) { _ in } }
+      #expect(error?.description.contains("\(action) \(place) (PAGEMAP_SCAN)") == true, "\(error)")
+    }
   }
 
   @Test func `errors say what is missing`() {

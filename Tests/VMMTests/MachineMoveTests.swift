@@ -32,6 +32,8 @@ struct MachineMoveTests {
     #expect(sent.ram?.totalByteCount == UInt64(MovingMachine.byteCount))
     #expect(sent.ram?.remainingByteCount == 0)
     #expect(source.machine.runState == .postMigrate)
+    // An event comes just behind the state that it tells of.
+    try source.wait("the last event") { source.events.all.last == .status(.completed) }
     #expect(
       source.events.all == [
         .status(.setup), .status(.active), .pass(1), .pass(2), .status(.device), .pass(3),
