@@ -83,6 +83,9 @@ public final class Userfault: Sendable {
   public func unregister(_ range: Range<UInt>) throws(UserfaultError) {
     var request = uffdio_range(start: UInt64(range.lowerBound), len: UInt64(range.count))
     try exchange(GODWIT_UFFDIO_UNREGISTER, &request, "Unregistering", range)
+    // The kernel wakes who waits and ends reporting then: whoever touches a page in between is
+    // still made to wait, for ever (Linux 6.18 does so once in some thousands).
+    try wake(range)
   }
 
   /// Wakes who waits for pages of a range.

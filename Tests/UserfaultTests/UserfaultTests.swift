@@ -101,6 +101,32 @@ private let canTrack =
   }
 
   @Test(.enabled(if: canFault, "needs a userfaultfd"), .timeLimit(.minutes(1)))
+  func `who touches a page while reporting ends is not left waiting`() throws {
+    let pages = SomePages(count: 16, isShared: true)
+    let userfault = try Userfault(features: [.missingShmem])
+    let touches = Atomic<Int>(0)
+    let isOver = Atomic<Bool>(false)
+    let thread = try NamedThread(name: "toucher") {
+      while !isOver.load(ordering: .acquiring) {
+        let count = touches.add(1, ordering: .relaxed).newValue
+        _ = pages.load(page: count % 16)
+      }
+    }
+    for round in 0..<20_000 {
+      try userfault.register(pages.range, modes: .missing)
+      // The next touch of each is a fault: some are on their way when reporting ends.
+      #expect(madvise(pages.memory, pages.byteCount, MADV_REMOVE) == 0)
+      try userfault.unregister(pages.range)
+      let before = touches.load(ordering: .relaxed)
+      let end = ContinuousClock.now + .seconds(10)
+      while touches.load(ordering: .relaxed) < before + 2, ContinuousClock.now < end { usleep(20) }
+      try #require(touches.load(ordering: .relaxed) >= before + 2, "round \(round)")
+    }
+    isOver.store(true, ordering: .releasing)
+    thread.join()
+  }
+
+  @Test(.enabled(if: canFault, "needs a userfaultfd"), .timeLimit(.minutes(1)))
   func `a write to a protected page waits until the protection is lifted`() throws {
     let pages = SomePages(count: 2)
     pages.store(1, page: 0)
