@@ -137,7 +137,9 @@ final class LinuxGuest {
       guard resets == 0 else { throw LabError("the guest was reset meanwhile: \(error)") }
       guard (try? qmp.execute("query-status"))?["status"] == "running",
         let place = try? StaleInstruction(qmp: qmp, directory: directory).address()
-      else { throw error }
+      else {
+        throw LabError("\(ProcessorPlaces(qmp: qmp).description()): \(error)")
+      }
       throw EmulatorFailure(
         description: """
           the emulated processor takes a breakpoint at 0x\(String(place, radix: 16)) over and \
