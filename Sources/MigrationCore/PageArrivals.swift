@@ -25,6 +25,17 @@ public struct PageArrivals: Sendable {
     case partial
     /// All of the page came.
     case whole(RAMPageAddress)
+    /// Nothing: the page is there, or comes over the other channel, which was faster. To be
+    /// dropped.
+    case superfluous
+  }
+
+  /// Which connection of a link a page comes over.
+  public enum Channel: Int, Sendable, CaseIterable {
+    /// That of the stream.
+    case main
+    /// That of requested pages (`postcopy-preempt`).
+    case preempt
   }
 
   /// Something the source did that would break the machine's memory.
@@ -51,13 +62,19 @@ public struct PageArrivals: Sendable {
   public private(set) var requestCount: UInt64 = 0
   /// Target pages that have not arrived.
   public private(set) var missingCount: Int
+  /// Whether requested pages have a channel of their own, so that what comes over one may overtake
+  /// what comes over the other: then the first of two copies of a page counts.
+  ///
+  /// Over a single channel a second copy can only be its source's mistake, and is refused.
+  public var hasTwoChannels = false
 
   private let targetPageSize: UInt64
   private var blocks: [Block]
   /// The block that the last request on this link named; later ones may leave the name out.
   private var namedBlock: Int?
-  /// The backing page that comes just now, and the target page that has to come next.
-  private var gathering: (page: RAMPageAddress, next: UInt64)?
+  /// For each channel, the backing page that comes just now, and the target page that has to come
+  /// next.
+  private var gathering: [(page: RAMPageAddress, next: UInt64)?] = Channel.allCases.map { _ in nil }
 
   /// Nothing has arrived, or what `kept` says.
   ///
@@ -112,18 +129,23 @@ public struct PageArrivals: Sendable {
 
   /// A target page comes; it may be put in place, where nobody sees it yet.
   ///
-  /// - Returns: whether that makes the page that backs it whole: then ``arrive(_:)`` follows.
+  /// - Returns: whether that makes the page that backs it whole: then ``arrive(_:)`` follows,
+  ///   before anything else is taken.
   /// - Throws: ``Violation`` where it was there already: the guest may have written to it; or
-  ///   where it comes in the middle of another page, or out of its order in its own.
-  public mutating func take(_ page: RAMPageAddress) throws(Violation) -> Progress {
+  ///   where it comes in the middle of another page of its channel, or out of its order in its own.
+  public mutating func take(
+    _ page: RAMPageAddress, over channel: Channel = .main
+  ) throws(Violation) -> Progress {
     let block = blocks[page.blockIndex]
-    guard !block.arrived.contains(number(of: page)) || block.pageSize != targetPageSize else {
-      throw twice(page)
-    }
-    guard block.pageSize != targetPageSize || gathering != nil else { return .whole(page) }
+    let isSmall = block.pageSize == targetPageSize
+    if isSmall, block.arrived.contains(number(of: page)) { return try repeated(page) }
+    let gathering = self.gathering[channel.rawValue]
+    guard !isSmall || gathering != nil else { return .whole(page) }
     let first = RAMPageAddress(
       blockIndex: page.blockIndex, offset: page.offset / block.pageSize * block.pageSize)
-    if isPresent(first) { throw twice(page) }
+    if isPresent(first) { return try repeated(page) }
+    // Both would fill the same memory, and the slower one while the guest uses it already.
+    if comes(first, over: channel == .main ? .preempt : .main) { return .superfluous }
     let expected = gathering?.page == first ? gathering?.next : nil
     guard page.offset == expected ?? first.offset, gathering == nil || expected != nil else {
       throw Violation(
@@ -131,8 +153,9 @@ public struct PageArrivals: Sendable {
           + "middle of another page of \(block.pageSize) bytes, which has to come whole.")
     }
     let next = page.offset + targetPageSize
-    gathering = next < first.offset + block.pageSize ? (first, next) : nil
-    return gathering == nil ? .whole(first) : .partial
+    let isWhole = next == first.offset + block.pageSize
+    self.gathering[channel.rawValue] = isWhole ? nil : (first, next)
+    return isWhole ? .whole(first) : .partial
   }
 
   /// A page that backs a block has been put in place, whole.
@@ -164,7 +187,7 @@ public struct PageArrivals: Sendable {
   /// What came of a page that is not whole is forgotten: the source sends it again.
   public mutating func requestsAgain() -> [ReturnPathMessage] {
     namedBlock = nil
-    gathering = nil
+    for channel in gathering.indices { gathering[channel] = nil }
     var messages: [ReturnPathMessage] = []
     for index in blocks.indices {
       let requested = blocks[index].requested
@@ -258,8 +281,15 @@ public struct PageArrivals: Sendable {
     return block.arrived.firstNonMember(in: pages) == nil
   }
 
-  private func twice(_ page: RAMPageAddress) -> Violation {
-    Violation(
+  /// Whether a page is being gathered over a channel.
+  private func comes(_ page: RAMPageAddress, over channel: Channel) -> Bool {
+    gathering[channel.rawValue]?.page == page
+  }
+
+  /// What a page is that was there already.
+  private func repeated(_ page: RAMPageAddress) throws(Violation) -> Progress {
+    if hasTwoChannels { return .superfluous }
+    throw Violation(
       description: "The source sent the page at \(page.offset) of block "
         + "'\(blocks[page.blockIndex].name)' twice, and what the guest wrote to it since would be "
         + "lost.")

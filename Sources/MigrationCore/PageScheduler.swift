@@ -163,12 +163,14 @@ public struct PageScheduler: Sendable {
   /// The next page to send, or none when every page was handed out.
   ///
   /// `isKnownZero` is asked about pages of the background walk only: those it names are put off
-  /// until all others are sent, since a guest rarely waits for an empty page.
-  public mutating func next(isKnownZero: (RAMPageAddress) -> Bool = { _ in false })
-    -> ScheduledPage?
-  {
+  /// until all others are sent, since a guest rarely waits for an empty page. Without
+  /// `takesRequests` requested pages are left to whoever calls ``nextRequested()``, unless it is
+  /// their turn anyway.
+  public mutating func next(
+    takesRequests: Bool = true, isKnownZero: (RAMPageAddress) -> Bool = { _ in false }
+  ) -> ScheduledPage? {
     guard remainingCount > 0 else { return nil }
-    if let page = nextRequested() { return page }
+    if takesRequests, let page = nextRequested() { return page }
     if let page = nextDue() { return page }
     while let (blockIndex, page) = readahead.next(sent: sent) {
       let address = addressOf(page: page, blockIndex: blockIndex)

@@ -73,6 +73,10 @@ public struct PostcopySource: Sendable {
   /// Pages handed out whose writing was not reported yet.
   public private(set) var pagesUnderWay = 0
 
+  /// Whether requested pages go over a channel of their own (`postcopy-preempt`): they are handed
+  /// out by ``nextRequested()`` alone.
+  public var answersApart = false
+
   private var scheduler: PageScheduler
   private let blocks: [RAMBlockDescription]
   private let blockIndexByName: [String: Int]
@@ -168,9 +172,9 @@ public struct PostcopySource: Sendable {
   public mutating func nextPageOnly(isKnownZero: (RAMPageAddress) -> Bool = { _ in false })
     -> SourceInstruction
   {
-    guard phase == .pushing, let page = scheduler.next(isKnownZero: isKnownZero) else {
-      return .wait
-    }
+    guard phase == .pushing,
+      let page = scheduler.next(takesRequests: !answersApart, isKnownZero: isKnownZero)
+    else { return .wait }
     pagesUnderWay += 1
     return .page(page)
   }
@@ -223,11 +227,12 @@ public struct PostcopySource: Sendable {
   }
 
   private mutating func nextPage(isKnownZero: (RAMPageAddress) -> Bool) -> SourceInstruction {
-    if let page = scheduler.next(isKnownZero: isKnownZero) {
+    if let page = scheduler.next(takesRequests: !answersApart, isKnownZero: isKnownZero) {
       pagesUnderWay += 1
       return .page(page)
     }
-    guard pagesUnderWay == 0 else { return .wait }
+    // What is asked for a second time, having been missed, is handed out by `nextRequested` only.
+    guard pagesUnderWay == 0, !answersApart || !scheduler.hasRequests else { return .wait }
     if damagedPageCount > 0 {
       phase = .finished(.leftWaiting(damagedPageCount: damagedPageCount))
       return .finish

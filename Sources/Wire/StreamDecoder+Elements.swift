@@ -147,7 +147,9 @@ extension StreamDecoder {
 
   /// Goes on after the payload of a section: to its footer, if there are footers.
   mutating func finishPayload<V: StreamVisitor>(_ visitor: inout V) throws(Interruption) {
-    if usesFooters == false {
+    if options.carriesOnlyPages {
+      state = .finished
+    } else if usesFooters == false {
       try closeSection(&visitor)
     } else {
       state = .footer

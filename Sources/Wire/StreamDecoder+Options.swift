@@ -13,6 +13,12 @@ extension StreamDecoder {
     public var expectsDeviceDescription = true
     /// The facts of the first connection, where this one carries on a postcopy after a break.
     public var recovery: Recovery?
+    /// Whether this is not the stream itself but the channel of a postcopy's requested pages
+    /// (`postcopy-preempt`): records of pages and nothing else, up to an end-of-section record or
+    /// the end of the input.
+    ///
+    /// Needs `recovery`.
+    public var carriesOnlyPages = false
     /// The bounds on what is held.
     public var limits = WireLimits()
     /// Whether both ends agreed on pages that travel by their hash (Godwit's own): without that,

@@ -70,6 +70,9 @@ public struct StreamDecoder: Sendable {
     ram.blocks = recovery.blocks
     ram.indexBlocks()
     sections[recovery.ramSectionID] = OpenSection(kind: .ram)
+    guard options.carriesOnlyPages else { return }
+    state = .ramItems
+    currentID = recovery.ramSectionID
   }
 
   /// What a decoder of a recovered connection of the same migration has to be told, once the RAM
@@ -103,6 +106,8 @@ public struct StreamDecoder: Sendable {
   ///   threw.
   public mutating func finish<V: StreamVisitor>(to visitor: inout V) throws {
     if let failure { throw failure }
+    // Between two pages the channel of requested ones ends where its source closes it.
+    if options.carriesOnlyPages, carry.isEmpty { return }
     do throws(Interruption) {
       try end(&visitor)
     } catch {

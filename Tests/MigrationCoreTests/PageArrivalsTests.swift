@@ -183,4 +183,55 @@ import Wire
     #expect(arrivals.fault(page(0, 5)) == .present)
     #expect(throws: PageArrivals.Violation.self) { try arrivals.take(page(0, 3)) }
   }
+
+  // MARK: Two channels
+
+  @Test(arguments: PageArrivals.Channel.allCases)
+  func `of two copies of a page the first counts, whichever channel is faster`(
+    channel: PageArrivals.Channel
+  ) throws {
+    let other: PageArrivals.Channel = channel == .main ? .preempt : .main
+    var arrivals = arrivals()
+    arrivals.hasTwoChannels = true
+    #expect(arrivals.fault(page(0, 3)) == .request(request("pc.ram", 3)))
+    #expect(try arrivals.take(page(0, 3), over: channel) == .whole(page(0, 3)))
+    let wasAwaited = arrivals.arrive(page(0, 3))
+    #expect(wasAwaited)
+    #expect(try arrivals.take(page(0, 3), over: other) == .superfluous)
+    #expect(try arrivals.take(page(0, 4), over: other) == .whole(page(0, 4)))
+    #expect(arrivals.missingCount == 71)
+  }
+
+  @Test func `large pages come over both channels at a time, each whole over its own`() throws {
+    var arrivals = largePages()
+    arrivals.hasTwoChannels = true
+    #expect(try arrivals.take(page(0, 0), over: .main) == .partial)
+    #expect(try arrivals.take(page(0, 1), over: .main) == .partial)
+    for number in 8..<11 { #expect(try arrivals.take(page(0, number), over: .preempt) == .partial) }
+    #expect(try arrivals.take(page(0, 2), over: .main) == .partial)
+    #expect(try arrivals.take(page(0, 11), over: .preempt) == .whole(page(0, 8)))
+    _ = arrivals.arrive(page(0, 8))
+    #expect(try arrivals.take(page(0, 3), over: .main) == .whole(page(0, 0)))
+    _ = arrivals.arrive(page(0, 0))
+    #expect(arrivals.missingCount == 72 - 8)
+  }
+
+  @Test func `a large page that has begun over one channel is not filled from the other`() throws {
+    var arrivals = largePages()
+    arrivals.hasTwoChannels = true
+    #expect(try arrivals.take(page(0, 4), over: .main) == .partial)
+    for number in 4..<6 {
+      #expect(try arrivals.take(page(0, number), over: .preempt) == .superfluous)
+    }
+    for number in 5..<7 { #expect(try arrivals.take(page(0, number), over: .main) == .partial) }
+    #expect(try arrivals.take(page(0, 7), over: .main) == .whole(page(0, 4)))
+    _ = arrivals.arrive(page(0, 4))
+    for number in 6..<8 {
+      #expect(try arrivals.take(page(0, number), over: .preempt) == .superfluous)
+    }
+    // Over a new link neither is in the middle of anything.
+    #expect(try arrivals.take(page(0, 8), over: .preempt) == .partial)
+    _ = arrivals.requestsAgain()
+    #expect(try arrivals.take(page(0, 8), over: .main) == .partial)
+  }
 }

@@ -270,4 +270,55 @@ import Wire
     #expect(pings == 4096)
     #expect(window.bytesUnderWay == 10_000)
   }
+
+  // MARK: A channel for requested pages
+
+  @Test func `what goes over a channel of its own is left to whoever writes there`() throws {
+    var source = source()
+    source.answersApart = true
+    open(&source)
+    try source.receive(.requestPages(block: "pc.ram", start: 5 << 12, length: 4096))
+    #expect(source.hasUrgentPages)
+    guard case .page(let first) = source.next() else {
+      Issue.record("nothing goes unasked")
+      return
+    }
+    #expect(first.priority != .requested)
+    #expect(source.nextRequested()?.address == address(0, 5 << 12))
+    #expect(source.nextRequested() == nil)
+    source.pagesWritten(2)
+    let rest = pushAll(&source)
+    // Exactly once, whichever channel it is.
+    #expect(!rest.contains(address(0, 5 << 12)))
+    #expect(rest.count == 8)
+  }
+
+  @Test func `the end waits for what is written over the other channel`() throws {
+    var source = source()
+    source.answersApart = true
+    open(&source)
+    try source.receive(.requestPages(block: "huge", start: 2 << 20, length: 2 << 20))
+    #expect(source.nextRequested()?.byteCount == 2 << 20)
+    _ = pushAll(&source)
+    #expect(source.next() == .wait)
+    source.pagesWritten(1)
+    #expect(source.next() == .write([.ramEnd, .endOfStream]))
+  }
+
+  @Test func `a page that was missed is asked for anew, and the end waits until it is taken`() {
+    var source = source()
+    source.answersApart = true
+    open(&source)
+    for _ in 0..<10 {
+      _ = source.next()
+      source.pagesWritten(1)
+    }
+    #expect(source.remainingPageCount == 0)
+    source.missed([address(0, 0)])
+    #expect(source.hasUrgentPages)
+    #expect(source.nextRequested()?.address == address(0, 0))
+    #expect(source.next() == .wait)
+    source.pagesWritten(1)
+    #expect(source.next() == .write([.ramEnd, .endOfStream]))
+  }
 }

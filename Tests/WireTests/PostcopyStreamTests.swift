@@ -122,4 +122,53 @@ import WireLab
     #expect(decoder.isBetweenMessages)
     return messages
   }
+
+  /// What a decoder makes of the channel of requested pages, fed in pieces of a size.
+  private func pages(
+    of bytes: [UInt8], piece: Int = .max
+  ) throws -> (calls: [Call], isFinished: Bool) {
+    let blocks = [
+      RAMBlockDescription(name: "pc.ram", usedLength: 64 << 10),
+      RAMBlockDescription(name: "vga.vram", usedLength: 16 << 10),
+    ]
+    var options = StreamDecoder.Options()
+    options.recovery = StreamDecoder.Recovery(
+      ramSectionID: 2, blocks: blocks, targetPageSize: 4096)
+    options.carriesOnlyPages = true
+    var decoder = StreamDecoder(options: options)
+    var recorder = Recorder()
+    for start in stride(from: 0, to: bytes.count, by: min(piece, bytes.count)) {
+      let end = min(bytes.count, start + min(piece, bytes.count))
+      try bytes.withBytes(start..<end) { try decoder.feed($0, to: &recorder) }
+    }
+    try decoder.finish(to: &recorder)
+    return (recorder.calls, decoder.isFinished)
+  }
+
+  @Test func `the channel of requested pages is records alone, and ends with a word or without`()
+    throws
+  {
+    var encoder = StreamEncoder(blockNames: ["pc.ram", "vga.vram"])
+    try encoder.appendZeroPage(RAMPageAddress(blockIndex: 1, offset: 4096))
+    let page = [UInt8](repeating: 7, count: 4096)
+    try page.withBytes(0..<4096) {
+      try encoder.appendPage(RAMPageAddress(blockIndex: 0, offset: 8192), content: $0)
+    }
+    try encoder.appendZeroPage(RAMPageAddress(blockIndex: 0, offset: 0))
+    let records = encoder.buffer
+    let calls = try pages(of: records).calls
+    #expect(calls.count == 3)
+    #expect(calls[0] == .zero(RAMPageAddress(blockIndex: 1, offset: 4096), fill: 0))
+    #expect(try !pages(of: records).isFinished)
+    encoder.appendRAMEndOfSection()
+    for piece in [1, 3, 4096, 5000] {
+      let (found, isFinished) = try pages(of: encoder.buffer, piece: piece)
+      #expect(found == calls)
+      #expect(isFinished)
+    }
+    #expect(throws: WireError.self) { try pages(of: encoder.buffer + [0]) }
+    for length in [1, 9, 100, records.count - 1] {
+      #expect(throws: WireError.self) { try pages(of: Array(records.prefix(length))) }
+    }
+  }
 }
