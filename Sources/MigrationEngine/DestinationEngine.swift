@@ -71,23 +71,35 @@ public final class DestinationEngine: Sendable {
   /// Blocks: call it on a thread of its own, once. Where it throws
   /// ``MigrationError/interrupted(during:bytesReceived:cause:)`` the machine runs and waits for
   /// `resume(over:)`.
-  public func run() throws(MigrationError) -> DestinationReport {
+  ///
+  /// - Parameter preempt: where the channel of requested pages is handed over, where both ends have
+  ///   the capability `postcopy-preempt`.
+  public func run(
+    preempt: PreemptReception? = nil
+  ) throws(MigrationError) -> DestinationReport {
     guard let channel = channel.withLock({ $0 }) else {
       throw .refused(reason: "A postcopy that was interrupted is resumed.", bytesReceived: 0)
     }
     let endpoint = self.endpoint.withLock { $0.endpoint }
     let reception = Reception(
-      endpoint: endpoint, channel: channel, options: options, counters: counters)
+      endpoint: endpoint, channel: channel, preempt: preempt, options: options,
+      counters: counters)
     var decoder = options.decoder
     decoder.takesKnownPages = options.knownContent != nil
     return try conclude(
-      reception, StreamDecoder(options: decoder), over: channel, beginning: .setup)
+      reception, StreamDecoder(options: decoder), over: channel, preempt, beginning: .setup)
   }
 
   /// Goes on where the link broke after the machine had begun to run, over a new one.
   ///
   /// Blocks, and throws, as `run()` does; to be called after that has thrown, any number of times.
-  public func resume(over channel: ByteChannel) throws(MigrationError) -> DestinationReport {
+  ///
+  /// - Parameters:
+  ///   - channel: the new connection.
+  ///   - preempt: where the channel of requested pages is handed over, as for `run(preempt:)`.
+  public func resume(
+    over channel: ByteChannel, preempt: PreemptReception? = nil
+  ) throws(MigrationError) -> DestinationReport {
     guard let interrupted = interrupted.withLock({ $0.take() }) else {
       throw .refused(reason: "There is nothing to resume.", bytesReceived: 0)
     }
@@ -95,7 +107,8 @@ public final class DestinationEngine: Sendable {
     interrupted.postcopy.relink(channel)
     let endpoint = self.endpoint.withLock { $0.endpoint }
     var reception = Reception(
-      resuming: interrupted, endpoint: endpoint, channel: channel, counters: counters)
+      resuming: interrupted, endpoint: endpoint, channel: channel, preempt: preempt,
+      counters: counters)
     var decoder = options.decoder
     decoder.recovery = interrupted.recovery
     decoder.takesKnownPages = options.knownContent != nil
@@ -110,13 +123,14 @@ public final class DestinationEngine: Sendable {
         during: "getting ready for pages by their hashes", bytesReceived: 0, cause: error)
     }
     return try conclude(
-      reception, StreamDecoder(options: decoder), over: channel, beginning: .postcopyRecover)
+      reception, StreamDecoder(options: decoder), over: channel, preempt,
+      beginning: .postcopyRecover)
   }
 
   /// Receives to the end, or says what the end was instead.
   private func conclude(
     _ beginning: Reception, _ decoder: StreamDecoder, over channel: ByteChannel,
-    beginning status: MigrationStatus
+    _ preempt: PreemptReception?, beginning status: MigrationStatus
   ) throws(MigrationError) -> DestinationReport {
     let start = ContinuousClock.now
     var reception = beginning
@@ -126,7 +140,11 @@ public final class DestinationEngine: Sendable {
       try counters.advance(to: status)
       try receive(into: &reception, &decoder, over: channel)
       try counters.advance(to: .completed)
+      preempt?.close()
     } catch {
+      // Nothing of this link comes any more once another one is waited for.
+      preempt?.close()
+      let error = preempt?.failure ?? error
       let activity = reception.machine.activity
       if let recovery = decoder.recovery, let postcopy = reception.postcopy,
         reception.outlivesLink()

@@ -97,6 +97,10 @@ extension LiveRun {
 
   private func pause() throws {
     guard try settleKnownPages() else { return }
+    // Not while the machine stands still, if it can be helped.
+    if machine.withLock({ $0.isPostcopyWanted }) {
+      try session.preempt?.connect(afterAnswer: true)
+    }
     do {
       try endpoint.pause()
     } catch {

@@ -29,6 +29,7 @@ final class LiveRun: Sendable {
     sourceOptions.bandwidthLimit = options.postcopyBandwidthLimit
     sourceOptions.waitsForClose = options.waitsForClose
     sourceOptions.usesKnownPages = options.usesKnownPages && options.usesReturnPath
+    sourceOptions.openPreemptChannel = options.openPreemptChannel
     sourceOptions.announcementPatience = options.announcementPatience
     session = SourceSession(
       channel: channel, running: endpoint, options: sourceOptions,
@@ -62,6 +63,7 @@ final class LiveRun: Sendable {
     } catch {
       failure.store(error)
     }
+    session.preempt?.finish()
     endpoint.throttle(nil)
     endpoint.endRounds()
     if let postcopy = postcopy.withLock({ $0 }) { return try postcopy.conclude() }
@@ -141,7 +143,7 @@ final class LiveRun: Sendable {
 
   func breakLink() -> Bool {
     guard postcopy.withLock({ $0 }) != nil else { return false }
-    session.channel.shutdownBoth()
+    session.breakLink()
     return true
   }
 
@@ -177,6 +179,7 @@ final class LiveRun: Sendable {
 
   /// Hands what is left over to a postcopy, and writes that to its end.
   func switchToPostcopy() throws {
+    try session.preempt?.connect(afterAnswer: true)
     let state = try endpoint.takeDeviceState()
     let missing = try collectMissing()
     let run = PostcopyRun(
@@ -223,6 +226,7 @@ extension LiveRun: ReturnPathTaker {
     if let postcopy = postcopy.withLock({ $0 }) {
       return try postcopy.take(message, at: arrival)
     }
+    if case .pong(1) = message { session.preempt?.noteAnswer() }
     if try takeKnown(message) { return }
     try machine.withLock { try $0.receive(message) }
   }

@@ -19,6 +19,9 @@ public struct LiveSourceOptions: Sendable {
   ///
   /// Both ends have the capability `x-known-pages` then; needs a return path.
   public var usesKnownPages = false
+  /// Opens the connection that requested pages of a postcopy go over, where both ends have the
+  /// capability `postcopy-preempt`; nil where they do not.
+  public var openPreemptChannel: PreemptOpening?
   /// How long to wait for what the destination announces, before pages go with their content.
   public var announcementPatience: Duration = .seconds(5)
   /// Whether a move without return path waits until the destination closes the link.

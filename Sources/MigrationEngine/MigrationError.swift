@@ -27,6 +27,8 @@ public enum MigrationError: Error {
   case damagedPages(count: Int, destination: DestinationRunState)
   /// The channel could not be set up or its threads not started.
   case resources(during: String, cause: any Error)
+  /// The channel of a postcopy's requested pages (`postcopy-preempt`) could not be opened.
+  case secondChannel(destination: DestinationRunState, cause: any Error)
   /// Somebody asked for an end.
   case cancelled(destination: DestinationRunState)
   /// The engine's own rules were broken.
@@ -42,7 +44,7 @@ extension MigrationError {
   public var destinationRunState: DestinationRunState {
     switch self {
     case .linkLost(_, let state, _), .destinationViolation(_, let state),
-      .damagedPages(_, let state), .cancelled(let state):
+      .damagedPages(_, let state), .secondChannel(let state, _), .cancelled(let state):
       state
     case .interrupted: .running
     case .destinationClosed, .destinationFailed, .sourceClosed, .malformedStream, .refused,
@@ -90,6 +92,10 @@ extension MigrationError: CustomStringConvertible {
       "\(count) pages could not be read and were not sent; all others were. \(state.advice)"
     case .resources(let activity, let cause):
       "The migration could not begin: \(activity) failed: \(cause)"
+    case .secondChannel(let state, let cause):
+      "The second connection, over which requested pages go (postcopy-preempt), could not be "
+        + "made: \(cause). The capability has to be on at both ends, or off at both. "
+        + state.advice
     case .cancelled(let state):
       "The migration was cancelled. \(state.advice)"
     case .internal(let transition):

@@ -9,7 +9,8 @@ internal import Wire
 /// The shared part of a postcopy's destination.
 ///
 /// Three threads meet here: the one that receives, the one that loads the devices, and the
-/// endpoint's that hears of page faults.
+/// endpoint's that hears of page faults; with a channel of requested pages a fourth, which receives
+/// those.
 final class PostcopyArrival: Sendable {
   /// How far the machine is.
   enum Loading: Sendable, Equatable {
@@ -35,6 +36,9 @@ final class PostcopyArrival: Sendable {
   private let counters: ProgressCounters
   private let targetPageSize: Int
   private let arrivals: Mutex<PageArrivals>
+  /// Held while a page is put in place, by whichever thread receives it: whether there is none to
+  /// come any more.
+  private let placing = Mutex(false)
   private let link: Mutex<Link>
   private let loading = Mutex(Loading.loading)
   private let signal = Signal()
@@ -83,20 +87,30 @@ final class PostcopyArrival: Sendable {
     for range in discarded { try endpoint.discard(range, ofBlock: index) }
   }
 
+  /// From now on pages come over two channels.
+  func expectTwoChannels() { arrivals.withLock { $0.hasTwoChannels = true } }
+
   /// A target page comes while the machine runs; `content` is nil for zeros.
-  func serve(_ page: RAMPageAddress, _ content: RawSpan?) throws {
-    // Only this thread adds pages, so that nothing happens between the steps but faults.
-    let progress = try arrivals.withLock { try $0.take(page) }
-    if let content {
-      try endpoint.fill(page, content: content)
-    } else {
-      try endpoint.fillZero(page)
+  func serve(
+    _ page: RAMPageAddress, _ content: RawSpan?, over channel: PageArrivals.Channel = .main
+  ) throws {
+    // One page at a time, so that nothing happens between the steps but faults.
+    try placing.withLock { isOver in
+      if isOver { return }
+      let progress = try arrivals.withLock { try $0.take(page, over: channel) }
+      // The guest may have written to what came first.
+      if progress == .superfluous { return }
+      if let content {
+        try endpoint.fill(page, content: content)
+      } else {
+        try endpoint.fillZero(page)
+      }
+      guard case .whole(let whole) = progress else { return }
+      try endpoint.keep(whole)
+      let (isAwaited, missing) = arrivals.withLock { ($0.arrive(whole), $0.missingCount) }
+      try endpoint.release(whole, isAwaited: isAwaited, isZero: content == nil)
+      counters.remainingRAMBytes.store(UInt64(missing * targetPageSize), ordering: .relaxed)
     }
-    guard case .whole(let whole) = progress else { return }
-    try endpoint.keep(whole)
-    let (isAwaited, missing) = arrivals.withLock { ($0.arrive(whole), $0.missingCount) }
-    try endpoint.release(whole, isAwaited: isAwaited, isZero: content == nil)
-    counters.remainingRAMBytes.store(UInt64(missing * targetPageSize), ordering: .relaxed)
   }
 
   /// Target pages that the source said it would send and has not sent.
@@ -104,6 +118,7 @@ final class PostcopyArrival: Sendable {
 
   /// Lets memory be ordinary; what never came is zeros.
   func endServing() throws {
+    placing.withLock { $0 = true }
     try endpoint.endServing(missing: arrivals.withLock { $0.missingRanges() })
   }
 

@@ -33,8 +33,10 @@ extension PostcopyRun {
     while true {
       try checkGoingOn()
       let seen = signal.changeCount
+      if let preempt = session.preempt { try answer(over: preempt, since: nil, reader) }
       switch nextWork() {
       case .elements(let elements):
+        if elements.contains(.package) || elements.contains(.resume) { try openPreemptChannel() }
         try session.format.append(elements, to: &encoder)
         if elements.contains(.ramSetup) || elements.contains(.resume) {
           try session.known?.ask(&encoder)
@@ -68,7 +70,7 @@ extension PostcopyRun {
     let window = isQuiet ? options.quietWindow : options.busyWindow
     return machine.withLock { machine in
       if machine.phase == .pushing, machine.flow.bytesUnderWay >= window,
-        !machine.hasUrgentPages, machine.remainingPageCount > 0
+        machine.answersApart || !machine.hasUrgentPages, machine.remainingPageCount > 0
       {
         return .wait
       }

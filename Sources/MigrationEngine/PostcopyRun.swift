@@ -38,6 +38,7 @@ final class PostcopyRun: SourceRun {
         blocks: session.format.blocks, targetPageSize: session.format.targetPageSize,
         omittedBlocks: endpoint.omittedBlocks, demandOrder: endpoint.demandOrder,
         beginning: beginning, isInDoubt: options.isDestinationInDoubt))
+    machine.withLock { $0.answersApart = session.preempt != nil }
   }
 
   /// Goes on where a precopy leaves off, over the same link, whose return path somebody reads for
@@ -56,6 +57,7 @@ final class PostcopyRun: SourceRun {
       PostcopySource(
         blocks: session.format.blocks, targetPageSize: session.format.targetPageSize,
         beginning: .switched(missing: missing)))
+    machine.withLock { $0.answersApart = session.preempt != nil }
   }
 
   var counters: ProgressCounters { session.counters }
@@ -95,6 +97,7 @@ final class PostcopyRun: SourceRun {
     } catch {
       failure.store(error)
     }
+    session.preempt?.finish()
     try conclude()
   }
 
@@ -106,6 +109,28 @@ final class PostcopyRun: SourceRun {
       machine.withLock { $0.writeFailed() }
       failure.store(error)
     }
+  }
+
+  /// Opens the channel of requested pages, where there is to be one, and hears of its loss.
+  func openPreemptChannel() throws {
+    guard let preempt = session.preempt else { return }
+    // A recovery comes here after the destination has told what it has.
+    try preempt.connect(afterAnswer: !isRecovery)
+    try preempt.watch { [weak self] loss in self?.lose(loss) }
+  }
+
+  /// The channel of requested pages is gone, and with it the link; unless all went over it.
+  private func lose(_ loss: PreemptChannelLost) {
+    let isNeeded = machine.withLock { machine in
+      switch machine.phase {
+      case .ending, .finished: false
+      default: true
+      }
+    }
+    guard isNeeded else { return }
+    failure.store(loss)
+    session.breakLink()
+    signal.announce()
   }
 
   private func refuseOmittedBlocks() throws(MigrationError) {

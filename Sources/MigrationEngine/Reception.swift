@@ -10,6 +10,8 @@ internal import Wire
 struct Reception: StreamVisitor {
   private let endpoint: any DestinationEndpoint
   let channel: ByteChannel
+  /// Where requested pages come over a channel of their own.
+  private let preempt: PreemptReception?
   let counters: ProgressCounters
   var machine: DestinationStateMachine
   /// What is held here already, and what came as hashes of that.
@@ -20,17 +22,20 @@ struct Reception: StreamVisitor {
   let sending = SendingLock()
   /// What a postcopy's threads share, from the list of blocks on where one was announced.
   private(set) var postcopy: PostcopyArrival?
+  /// What the link before left, where this one goes on.
+  private var recovery: StreamDecoder.Recovery?
   private var deltaBase: [UInt8] = []
   private var targetPageSize: Int
   private var blocks: [RAMBlockDescription] = []
   private var ramSectionID: UInt32 = 0
 
   init(
-    endpoint: any DestinationEndpoint, channel: ByteChannel, options: DestinationOptions,
-    counters: ProgressCounters
+    endpoint: any DestinationEndpoint, channel: ByteChannel, preempt: PreemptReception?,
+    options: DestinationOptions, counters: ProgressCounters
   ) {
     self.endpoint = endpoint
     self.channel = channel
+    self.preempt = preempt
     self.counters = counters
     targetPageSize = options.decoder.targetPageSize
     knownContent = options.knownContent
@@ -42,13 +47,15 @@ struct Reception: StreamVisitor {
   /// Goes on over a new link where an old one broke.
   init(
     resuming interrupted: InterruptedReception, endpoint: any DestinationEndpoint,
-    channel: ByteChannel, counters: ProgressCounters
+    channel: ByteChannel, preempt: PreemptReception?, counters: ProgressCounters
   ) {
     self.endpoint = endpoint
     self.channel = channel
+    self.preempt = preempt
     self.counters = counters
     machine = interrupted.machine
     machine.relinked()
+    recovery = interrupted.recovery
     postcopy = interrupted.postcopy
     targetPageSize = interrupted.recovery.targetPageSize
   }
@@ -85,7 +92,14 @@ struct Reception: StreamVisitor {
       targetPageSize = Int(clamping: advice.targetPageSize)
     }
     if case .sectionStart(let header) = event, header.name == "ram" { ramSectionID = header.id }
+    switch event {
+    case .command(.packaged), .command(.postcopyResume):
+      // From here on pages come over both. Where there is no second one, the machine is not taken.
+      try preempt?.awaitChannel(beside: channel)
+    default: break
+    }
     if let postcopy, event == .endOfStream, machine.phase == .running {
+      preempt?.awaitOwed(postcopy, beside: channel)
       try Self.checkWhole(postcopy)
     }
     try perform(try machine.on(event))
@@ -228,15 +242,16 @@ struct Reception: StreamVisitor {
         known?.discard(block: block, ranges)
       case .run(let state, let ping):
         try checkNothingIsMissed()
-        try postcopy?.begin(
-          state, ping: ping,
-          StreamDecoder.Recovery(
-            ramSectionID: ramSectionID, blocks: blocks, targetPageSize: targetPageSize))
+        let recovery = StreamDecoder.Recovery(
+          ramSectionID: ramSectionID, blocks: blocks, targetPageSize: targetPageSize)
+        try postcopy?.begin(state, ping: ping, recovery)
+        try beginPreempt(recovery)
       case .replyBitmap(let block):
         guard let postcopy else { continue }
         try reply(.receivedBitmap(block: block, bitmap: try postcopy.bitmap(ofBlock: block)))
       case .announceKnownPages(let limit): try announceKnownPages(limit: limit)
       case .askAgain:
+        if let recovery { try beginPreempt(recovery) }
         try postcopy?.askAgain()
         try counters.advance(to: .postcopyActive)
       }
@@ -258,6 +273,11 @@ struct Reception: StreamVisitor {
     } catch {
       throw EndpointFailure(activity: "making the machine durable", cause: error)
     }
+  }
+
+  private func beginPreempt(_ recovery: StreamDecoder.Recovery) throws {
+    guard let preempt, let postcopy else { return }
+    try preempt.begin(postcopy, recovery, counters, beside: channel)
   }
 
   private func advise(_ advice: PostcopyAdvice) throws {

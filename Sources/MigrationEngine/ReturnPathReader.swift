@@ -48,7 +48,7 @@ final class ReturnPathReader: Sendable {
           try read(for: taker)
         } catch {
           failure.store(error)
-          session.channel.shutdownBoth()
+          session.breakLink()
         }
         ended.store(true, ordering: .releasing)
         signal.announce()
@@ -95,6 +95,6 @@ final class ReturnPathReader: Sendable {
       if left <= .zero || ended.load(ordering: .acquiring) { break }
       signal.wait(after: seen, timeout: left)
     }
-    session.channel.shutdownBoth()
+    session.breakLink()
   }
 }

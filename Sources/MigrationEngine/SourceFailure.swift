@@ -52,6 +52,10 @@ extension MigrationError {
       self = .destinationViolation(violation, destination: state)
     case let error as IllegalTransition:
       self = .internal(error)
+    case let error as PreemptFailure:
+      self = .secondChannel(destination: state, cause: error.cause)
+    case let error as PreemptChannelLost:
+      self = .closed(during: activity, destination: state, cause: error)
     case is ClosedEarly:
       self = .closed(during: activity, destination: state, cause: nil)
     case is TransportError:

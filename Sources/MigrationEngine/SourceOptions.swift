@@ -44,6 +44,12 @@ public struct SourceOptions: Sendable {
   /// Called with every later status, by the thread that brings it about.
   public var statusObserver: (@Sendable (MigrationStatus) -> Void)?
 
+  /// Opens the connection that requested pages of a postcopy go over, where both ends have the
+  /// capability `postcopy-preempt`; nil where they do not.
+  ///
+  /// Called at most once, after the destination has answered over the first connection.
+  public var openPreemptChannel: PreemptOpening?
+
   /// Whether pages that the destination holds go as their hashes.
   ///
   /// Both ends have the capability `x-known-pages` then; needs a return path.

@@ -14,6 +14,8 @@ final class SourceSession: Sendable {
   let counters: ProgressCounters
   /// What the destination holds already, where both ends agreed on that.
   let known: KnownPagesSender?
+  /// Where requested pages go, where both ends agreed on a channel for them.
+  let preempt: PreemptLink?
   let start: Mutex<ContinuousClock.Instant?>
   private let cancelled = Atomic<Bool>(false)
 
@@ -41,14 +43,15 @@ final class SourceSession: Sendable {
   convenience init(_ other: SourceSession, carrying deviceState: DeviceState) {
     self.init(
       channel: other.channel, endpoint: other.endpoint, deviceState: deviceState,
-      options: other.options, isPostcopy: true, counters: other.counters, known: other.known)
+      options: other.options, isPostcopy: true, counters: other.counters, known: other.known,
+      preempt: other.preempt)
     start.withLock { own in own = other.start.withLock { $0 } }
   }
 
   private init(
     channel: ByteChannel, endpoint: any SourceEndpoint, deviceState: DeviceState?,
     options: SourceOptions, isPostcopy: Bool, counters: ProgressCounters,
-    known: KnownPagesSender? = nil
+    known: KnownPagesSender? = nil, preempt: PreemptLink? = nil
   ) {
     self.channel = channel
     self.endpoint = endpoint
@@ -62,6 +65,8 @@ final class SourceSession: Sendable {
       isPostcopy: isPostcopy)
     let isKnownAsked = options.usesKnownPages && KnownPagesSender.suits(format)
     self.known = known ?? (isKnownAsked ? KnownPagesSender(format, counters) : nil)
+    let ownPreempt = isPostcopy ? options.openPreemptChannel : nil
+    self.preempt = preempt ?? ownPreempt.map { [format] in PreemptLink($0, format.encoder()) }
     let omitted = endpoint.omittedBlocks
     let total = format.blocks.indices.reduce(UInt64(0)) {
       omitted.contains($1) ? $0 : $0 &+ format.blocks[$1].usedLength
@@ -74,7 +79,13 @@ final class SourceSession: Sendable {
 
   func cancel() {
     cancelled.store(true, ordering: .releasing)
+    breakLink()
+  }
+
+  /// Ends all of the link, from any thread.
+  func breakLink() {
     channel.shutdownBoth()
+    preempt?.end()
   }
 
   func begin() {
