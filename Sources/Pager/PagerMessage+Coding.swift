@@ -19,6 +19,7 @@ extension PagerMessage {
     case call = 11
     case status = 12
     case outcome = 13
+    case preempt = 14
   }
 
   /// The kind and the values.
@@ -49,6 +50,10 @@ extension PagerMessage {
       writer.add(peer)
       writer.add(isReadOnly)
     case .linkOutput: kind = .linkOutput
+    case .preempt(let link, let peer):
+      kind = .preempt
+      writer.add(link)
+      writer.add(peer)
     case .breakLink: kind = .breakLink
     case .cancel: kind = .cancel
     case .answer(let number, let answer):
@@ -96,6 +101,7 @@ extension PagerMessage {
       self = .link(
         number: try reader.number(), peer: try reader.text(), isReadOnly: try reader.flag())
     case .linkOutput: self = .linkOutput
+    case .preempt: self = .preempt(link: try reader.number(), peer: try reader.text())
     case .breakLink: self = .breakLink
     case .cancel: self = .cancel
     case .answer: self = .answer(call: try reader.number(), try reader.answer())

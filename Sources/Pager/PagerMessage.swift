@@ -70,6 +70,8 @@ enum PagerMessage: Equatable, Sendable {
   case link(number: UInt32, peer: String, isReadOnly: Bool)
   /// Where to write to the source; its descriptor comes along.
   case linkOutput
+  /// The connection that a link's requested pages come over, with its descriptor.
+  case preempt(link: UInt32, peer: String)
   /// End the connection to the source, as if that had.
   case breakLink
   /// Give up, unless the machine runs.
@@ -87,12 +89,12 @@ enum PagerMessage: Equatable, Sendable {
   case outcome(link: UInt32, PagerOutcome)
 
   /// The version that this build speaks.
-  static let version: UInt32 = 1
+  static let version: UInt32 = 2
 
   /// Whether a descriptor comes along.
   var carriesDescriptor: Bool {
     switch self {
-    case .memory, .record, .faults, .link, .linkOutput: true
+    case .memory, .record, .faults, .link, .linkOutput, .preempt: true
     case .hello, .resume, .breakLink, .cancel, .answer, .call, .status, .outcome: false
     }
   }

@@ -27,17 +27,22 @@ public final class PagerServer: Sendable {
     /// Where a link is read from, until it is known where it is written to.
     var input: (descriptor: Int32, number: UInt32, peer: String)?
     var engine: DestinationEngine?
+    /// Where the channel of requested pages of the latest link is handed over.
+    var preempt: (number: UInt32, reception: PreemptReception)?
   }
 
   private let control: PagerControl
   private let calls: MachineCalls
   private let knownContent: [any KnownContent]?
   private let keepsMemory: Bool
+  private let takesPreempt: Bool
   private let given = Mutex(Given())
 
   private init(
-    _ control: PagerControl, _ knownContent: [any KnownContent]?, keepsMemory: Bool
+    _ control: PagerControl, _ knownContent: [any KnownContent]?, keepsMemory: Bool,
+    takesPreempt: Bool
   ) {
+    self.takesPreempt = takesPreempt
     self.control = control
     self.knownContent = knownContent
     self.keepsMemory = keepsMemory
@@ -52,14 +57,17 @@ public final class PagerServer: Sendable {
   ///     `x-known-pages`.
   ///   - keepsMemory: whether the machine comes back into memory that it left behind, which is
   ///     known content then, and keeps it until its pages come.
+  ///   - takesPreempt: whether requested pages come over a channel of their own, where source and
+  ///     machine have the capability `postcopy-preempt`.
   /// - Throws: what is wrong with what the machine says.
   public static func serve(
     _ descriptor: consuming OwnedDescriptor, knownContent: [any KnownContent]? = nil,
-    keepsMemory: Bool = false
+    keepsMemory: Bool = false, takesPreempt: Bool = false
   ) throws {
     for content in knownContent ?? [] { content.prepare() }
     let control = try PagerControl(descriptor, peer: "the machine")
-    let server = PagerServer(control, knownContent, keepsMemory: keepsMemory)
+    let server = PagerServer(
+      control, knownContent, keepsMemory: keepsMemory, takesPreempt: takesPreempt)
     try control.send(.hello(version: PagerMessage.version))
     guard let (first, _) = try control.receive() else { return }
     guard case .hello(let version) = first, version == PagerMessage.version else {
@@ -104,6 +112,11 @@ public final class PagerServer: Sendable {
         over: try ByteChannel(
           adoptingInput: OwnedDescriptor(adopting: input.descriptor), output: output,
           peer: input.peer))
+    case .preempt(let link, let peer):
+      guard let descriptor = descriptor?.take() else { throw Self.misplaced(message) }
+      let channel = try ByteChannel(adopting: descriptor, peer: peer)
+      // One of a link that is over closes itself.
+      given.withLock { $0.preempt?.number == link ? $0.preempt?.reception : nil }?.take(channel)
     case .breakLink: given.withLock { $0.engine }?.breakLink()
     case .cancel: given.withLock { $0.engine }?.cancel()
     case .answer(let number, let answer): try calls.answer(number, answer)
@@ -173,7 +186,11 @@ public final class PagerServer: Sendable {
 
   /// Receives over a link until it ends, on a thread of its own, and tells how it ended.
   private func begin(_ number: UInt32, over channel: ByteChannel) throws {
-    let known = given.withLock { $0.engine }
+    let preempt = takesPreempt ? PreemptReception() : nil
+    let known = given.withLock { given in
+      given.preempt = preempt.map { (number, $0) }
+      return given.engine
+    }
     let engine =
       try known
       ?? DestinationEngine(channel: channel, endpoint: try endpoint(), options: options)
@@ -181,7 +198,9 @@ public final class PagerServer: Sendable {
     _ = try NamedThread(name: "migration") { [control] in
       let outcome: PagerOutcome
       do throws(MigrationError) {
-        _ = try known == nil ? engine.run() : engine.resume(over: channel)
+        _ =
+          try known == nil
+          ? engine.run(preempt: preempt) : engine.resume(over: channel, preempt: preempt)
         outcome = .completed
       } catch .interrupted(let activity, let count, let cause) {
         outcome = .interrupted(

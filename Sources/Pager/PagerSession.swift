@@ -37,9 +37,12 @@ public final class SharedBlock: Sendable {
   }
 }
 
+/// Waits for the second connection of a source; throws once that is not to be waited for any more.
+public typealias PreemptWait = @Sendable () throws(TransportError) -> ByteChannel
+
 /// A machine that is received by a pager.
 ///
-/// ``receive(over:)`` and ``resume(over:)`` block, one at a time; everything else may be called
+/// ``receive(over:preempt:)`` and ``resume(over:preempt:)`` block, one at a time; everything else may be called
 /// from any thread and returns at once.
 public final class PagerSession: Sendable {
   private struct State {
@@ -108,15 +111,29 @@ public final class PagerSession: Sendable {
 
   /// Receives the machine; returns once it is whole and the source was told.
   ///
-  /// Throws ``PagerError/interrupted(_:)`` where the machine runs and waits for ``resume(over:)``.
-  public func receive(over channel: ByteChannel) throws(PagerError) {
-    try follow(channel)
+  /// Throws ``PagerError/interrupted(_:)`` where the machine runs and waits for
+  /// ``resume(over:preempt:)``.
+  ///
+  /// - Parameters:
+  ///   - channel: the connection to the source.
+  ///   - preempt: waits for the connection that requested pages come over, where there is to be
+  ///     one; called on a thread of the session's own, which ends when this returns or throws.
+  public func receive(
+    over channel: ByteChannel, preempt: PreemptWait? = nil
+  ) throws(PagerError) {
+    try follow(channel, preempt)
   }
 
   /// Goes on over a new link where one broke, or a pager died, while the machine ran.
-  public func resume(over channel: ByteChannel) throws(PagerError) {
+  ///
+  /// - Parameters:
+  ///   - channel: the new connection.
+  ///   - preempt: as for ``receive(over:preempt:)``.
+  public func resume(
+    over channel: ByteChannel, preempt: PreemptWait? = nil
+  ) throws(PagerError) {
     try startIfNone()
-    try follow(channel)
+    try follow(channel, preempt)
   }
 
   /// Ends the connection to the source, as if that had.
@@ -147,7 +164,9 @@ public final class PagerSession: Sendable {
   }
 
   /// Hands a link over and waits for how it ends.
-  private func follow(_ channel: ByteChannel) throws(PagerError) {
+  private func follow(
+    _ channel: ByteChannel, _ preempt: PreemptWait?
+  ) throws(PagerError) {
     let (process, number) = state.withLock { state in
       state.lastLink += 1
       if state.process != nil { state.links[state.lastLink] = .some(nil) }
@@ -158,6 +177,7 @@ public final class PagerSession: Sendable {
     }
     do throws(TransportError) {
       try Self.hand(channel, number, to: process)
+      if let preempt { try Self.handSecond(preempt, number, to: process) }
     } catch {
       // Its end says what this means.
       process.control.close()
@@ -196,6 +216,20 @@ public final class PagerSession: Sendable {
     try process.control.send(
       .link(number: number, peer: channel.peer, isReadOnly: true), passing: input.raw)
     try process.control.send(.linkOutput, passing: output.raw)
+  }
+
+  /// Hands over the second connection of a link once it is there, whenever that is.
+  private static func handSecond(
+    _ wait: @escaping PreemptWait, _ number: UInt32, to process: PagerProcess
+  ) throws(TransportError) {
+    _ = try NamedThread(name: "preempt-wait") {
+      // Where none comes, the pager says so; one that is gone has nothing to be told.
+      guard let channel = try? wait(), let descriptor = try? channel.duplicateInput() else {
+        return
+      }
+      try? process.control.send(
+        .preempt(link: number, peer: channel.peer), passing: descriptor.raw)
+    }
   }
 
   // MARK: Pagers
@@ -253,8 +287,8 @@ public final class PagerSession: Sendable {
         case .call(let number, let call): try take(call, number, process)
         case .status(let status): note(status)
         case .outcome(let link, let outcome): deliver(outcome, to: [link])
-        case .hello, .memory, .record, .faults, .resume, .link, .linkOutput, .breakLink, .cancel,
-          .answer:
+        case .hello, .memory, .record, .faults, .resume, .link, .linkOutput, .preempt, .breakLink,
+          .cancel, .answer:
           throw PagerError.protocolViolation("the pager says \(message)")
         }
       }

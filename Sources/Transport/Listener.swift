@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import Synchronization
 
 /// A socket that accepts connections; closes itself, and removes the Unix socket it created.
 public final class Listener: Sendable {
@@ -9,6 +10,8 @@ public final class Listener: Sendable {
   public let address: MigrationURI
   private let descriptor: OwnedDescriptor
   private let wake: WakeEvent
+  /// Whether its address is another's to take.
+  private let isClosed = Atomic<Bool>(false)
 
   /// Listens on a `tcp:` or `unix:` address.
   /// - Parameters:
@@ -35,7 +38,11 @@ public final class Listener: Sendable {
     }
   }
 
-  deinit {
+  deinit { removeFile() }
+
+  /// Removes the Unix socket's file, once: what has its name later is another's.
+  private func removeFile() {
+    guard !isClosed.exchange(true, ordering: .acquiringAndReleasing) else { return }
     if case .unix(let path) = address { _ = unsafe unlink(path) }
   }
 
@@ -64,6 +71,14 @@ public final class Listener: Sendable {
 
   /// Ends present and future waits, from any thread.
   public func cancel() { wake.raise() }
+
+  /// Refuses whoever connects from now on, and those who did and were not accepted, while somebody
+  /// still holds the listener; ends waits as ``cancel()`` does, and leaves the address to others.
+  public func close() {
+    cancel()
+    removeFile()
+    _ = shutdown(descriptor.raw, Int32(SHUT_RDWR))
+  }
 
   private static func listen(
     _ candidate: SocketAddress, _ address: MigrationURI, mayReplace path: String?

@@ -33,7 +33,8 @@ struct MigrationCapability: Sendable {
     MigrationCapability("validate-uuid", "its stream does not carry its identity"),
     MigrationCapability("background-snapshot", "it is saved as it is at the end of the copy"),
     MigrationCapability("zero-copy-send", "it copies what it sends"),
-    MigrationCapability("postcopy-preempt", "it sends over one channel"),
+    MigrationCapability(
+      "postcopy-preempt", "this host has no userfaultfd to serve its memory with while it runs"),
     MigrationCapability("switchover-ack", "its devices ask for none"),
     MigrationCapability("dirty-limit", "it keeps no dirty ring; start it with --dirty-log ring"),
     MigrationCapability("mapped-ram", "it writes streams, not images"),

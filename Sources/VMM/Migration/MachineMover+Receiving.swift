@@ -14,7 +14,9 @@ extension MachineMover {
     var names: Set = [
       "events", "return-path", "pause-before-switchover", "auto-converge", "x-known-pages",
     ]
-    if PagerSession.isOffered { names.formUnion(["postcopy-ram", "postcopy-blocktime"]) }
+    if PagerSession.isOffered {
+      names.formUnion(["postcopy-ram", "postcopy-blocktime", "postcopy-preempt"])
+    }
     if accelerator.limitsDirtyRate { names.insert("dirty-limit") }
     return names
   }
@@ -22,6 +24,7 @@ extension MachineMover {
   func receive(
     from peer: MigrationPeer, _ settings: MigrationOptions, exitsOnError: Bool
   ) throws(MachineError) {
+    if settings.takesPreempt { try MigrationChannel.requireSeveral(to: peer) }
     let origin: MigrationChannel.Origin
     do throws(TransportError) {
       origin = try MigrationChannel.Origin(peer)
@@ -72,7 +75,7 @@ extension MachineMover {
           try life.apply(.incomingDone(runs: life.startsAfterIncoming))
         }))
     let reception = try reception(
-      into: destination, isPaged: settings.has("postcopy-ram"), takesKnownPages: takesKnownPages)
+      into: destination, settings)
     enter(.setup) { state in
       state.account = MigrationAccount(.setup, isIncoming: true)
       // What sent it away knows nothing of its return.
@@ -89,22 +92,25 @@ extension MachineMover {
 
   /// What fills the machine: a pager where its memory may come after it.
   private func reception(
-    into destination: MachineDestination, isPaged: Bool, takesKnownPages: Bool
+    into destination: MachineDestination, _ settings: MigrationOptions
   ) throws(MachineError) -> any MachineReception {
     let observer: @Sendable (MigrationCore.MigrationStatus) -> Void = { [weak self] status in
       self?.follow(status)
     }
-    guard isPaged else {
+    let takesKnownPages = settings.has("x-known-pages")
+    guard settings.has("postcopy-ram") else {
       return WholeReception(
         destination,
         knownContent: takesKnownPages
           ? try leftHere(by: destination) + known.contents() : nil,
         observer: observer)
     }
-    let leftHere = destination.keepsMemory ? ["--keeps-memory"] : []
+    var command = pagerCommand + (takesKnownPages ? known.arguments : [])
+    if destination.keepsMemory { command.append("--keeps-memory") }
+    if settings.takesPreempt { command.append("--takes-preempt") }
     do {
       return try PagerSession(
-        command: pagerCommand + (takesKnownPages ? known.arguments : []) + leftHere,
+        command: command,
         blocks: try MachineDestination.sharedBlocks(of: parts.ram),
         userfault: try Userfault(features: PagerSession.features(for: parts.ram)),
         threads: accelerator.threadIdentifiers, host: destination, observer: observer)
@@ -141,11 +147,34 @@ extension MachineMover {
         state.origin = nil
         state.began = .now
       }
-      try reception.receive(over: channel)
+      let preempt = preemptWait(at: origin)
+      defer { leave(origin) }
+      try reception.receive(over: channel, preempt: preempt)
       try finish(destination)
     } catch {
       giveUp(error)
     }
+  }
+
+  /// What waits for the connection of requested pages where the first one has come; where there is
+  /// to be none, nobody else may connect any more.
+  func preemptWait(at origin: MigrationChannel.Origin) -> PreemptWait? {
+    guard update({ $0.settings.takesPreempt }) else {
+      origin.close()
+      return nil
+    }
+    update { $0.preemptOrigin = origin }
+    return { [weak self] () throws(TransportError) in
+      let channel = try origin.channel()
+      self?.leave(origin)
+      return channel
+    }
+  }
+
+  /// Waits no more: whoever connects is refused, and not left to believe that it is heard.
+  func leave(_ origin: MigrationChannel.Origin) {
+    origin.close()
+    update { if $0.preemptOrigin === origin { $0.preemptOrigin = nil } }
   }
 
   private func finish(_ destination: MachineDestination) throws {

@@ -24,6 +24,7 @@ extension MachineMover {
   func recover(from peer: MigrationPeer) throws(MachineError) {
     // One that came here and is on its way elsewhere has its source's part, and waits for none.
     guard let reception = update({ $0.waitingReception }) else { throw Self.nothingInterrupted }
+    if update({ $0.settings.takesPreempt }) { try MigrationChannel.requireSeveral(to: peer) }
     // A second listener could not have the address, and the wait that was asked for goes on.
     if update({ $0.origin?.listens(at: peer) ?? false }) { return }
     let origin: MigrationChannel.Origin
@@ -42,7 +43,7 @@ extension MachineMover {
       return (former, true)
     }
     guard isWanted else { throw Self.nothingInterrupted }
-    former?.cancel()
+    former?.close()
     do throws(TransportError) {
       _ = try NamedThread(name: "migration") { [self] in resume(reception, from: origin) }
     } catch {
@@ -60,11 +61,13 @@ extension MachineMover {
       defer { forget(origin) }
       let channel = try origin.channel()
       forget(origin)
+      let preempt = preemptWait(at: origin)
+      defer { leave(origin) }
       try recovering.withLock { _ in
         // The link before may have broken without that having been noticed here yet, or brought
         // everything; and another machine may have come here since.
         guard update({ $0.waitingReception === reception }) else { return channel.shutdownBoth() }
-        try reception.resume(over: channel)
+        try reception.resume(over: channel, preempt: preempt)
         enter(.completed) { $0.account.failure = nil }
         endWaiting()
       }
@@ -90,7 +93,7 @@ extension MachineMover {
       defer { state.origin = nil }
       return state.origin
     }
-    origin?.cancel()
+    origin?.close()
   }
 }
 

@@ -64,6 +64,7 @@ extension MachineMover {
       options.bandwidthLimit = settings.postcopyBytesPerSecond
       options.usesKnownPages = settings.has("x-known-pages")
       options.isDestinationInDoubt = update { $0.isSuspendedInDoubt }
+      options.openPreemptChannel = preemptOpening(settings, peer)
       options.statusObserver = { [weak self] status in
         // Somebody answered who has the machine.
         if status == .postcopyActive { self?.update { $0.isSuspendedInDoubt = false } }

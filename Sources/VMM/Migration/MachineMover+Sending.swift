@@ -13,6 +13,7 @@ extension MachineMover {
   func send(
     to peer: MigrationPeer, _ settings: MigrationOptions, resumes: Bool
   ) throws(MachineError) {
+    if settings.takesPreempt { try MigrationChannel.requireSeveral(to: peer) }
     if resumes { return try resumeSending(to: peer, settings) }
     // A file that is for another machine is found out before anything goes.
     let path = settings["x-exclude-bitmap"].string ?? ""
@@ -136,12 +137,19 @@ extension MachineMover {
     options.usesReturnPath = settings.usesReturnPath
     options.allowsPostcopy = settings.has("postcopy-ram")
     options.usesKnownPages = settings.has("x-known-pages")
+    options.openPreemptChannel = preemptOpening(settings, peer)
     // Who takes a machine closes the link once it has it, or much later: only a command tells
     // something by its end.
     options.waitsForClose = if case .address(.command) = peer { true } else { false }
     options.statusObserver = { [weak self] status in self?.followSending(status) }
     options.passObserver = { [weak self] count in self?.tellPass(Int(count)) }
     return options
+  }
+
+  /// Opens the connection of requested pages, where there is to be one.
+  func preemptOpening(_ settings: MigrationOptions, _ peer: MigrationPeer) -> PreemptOpening? {
+    guard settings.takesPreempt else { return nil }
+    return { try MigrationChannel.open(peer, hasReturnPath: true) }
   }
 
   /// Passes on how far the engine is; what its end means is known only after it.

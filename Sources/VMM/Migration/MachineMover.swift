@@ -30,7 +30,10 @@ final class MachineMover: MachineMigration {
     /// Carries that on.
     var resumer: SourceEngine?
     var receiver: (any MachineReception)?
+    /// Where a source is waited for.
     var origin: MigrationChannel.Origin?
+    /// Where its second connection is.
+    var preemptOrigin: MigrationChannel.Origin?
     /// Whether a destination has confirmed that it has the machine: this is what it left behind.
     var hasLeft = false
     var isCancelled = false
@@ -89,11 +92,13 @@ final class MachineMover: MachineMigration {
 
   /// Ends what is under way because the machine ends.
   func end() {
-    let (sender, resumer, receiver, origin) = state.withLock { state in
+    let (sender, resumer, receiver, origins) = state.withLock { state in
       state.isCancelled = true
-      return (state.sender, state.resumer, state.receiver, state.origin)
+      return (
+        state.sender, state.resumer, state.receiver, [state.origin, state.preemptOrigin]
+      )
     }
-    origin?.cancel()
+    for origin in origins { origin?.close() }
     sender?.abandon()
     resumer?.cancel()
     receiver?.end()

@@ -14,10 +14,14 @@ protocol MachineReception: AnyObject, Sendable {
   /// Receives the machine; blocks.
   ///
   /// Throws ``PagerError/interrupted(_:)`` where the machine runs and waits for another link.
-  func receive(over channel: ByteChannel) throws
+  ///
+  /// - Parameters:
+  ///   - channel: the connection to the source.
+  ///   - preempt: waits for the one that requested pages come over, where there is to be one.
+  func receive(over channel: ByteChannel, preempt: PreemptWait?) throws
 
   /// Goes on over another link; blocks.
-  func resume(over channel: ByteChannel) throws
+  func resume(over channel: ByteChannel, preempt: PreemptWait?) throws
 
   /// Ends the link, as if the source had.
   func breakLink()
@@ -68,7 +72,7 @@ final class WholeReception: MachineReception {
     self.observer = observer
   }
 
-  func receive(over channel: ByteChannel) throws {
+  func receive(over channel: ByteChannel, preempt: PreemptWait?) throws {
     var options = DestinationOptions()
     options.statusObserver = observer
     options.knownContent = knownContent
@@ -77,7 +81,7 @@ final class WholeReception: MachineReception {
     _ = try engine.run()
   }
 
-  func resume(over channel: ByteChannel) throws {
+  func resume(over channel: ByteChannel, preempt: PreemptWait?) throws {
     throw MachineError.refused("a machine that comes whole is not resumed")
   }
 

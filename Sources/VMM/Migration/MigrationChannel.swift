@@ -22,6 +22,15 @@ enum MigrationChannel {
     }
   }
 
+  /// Refuses what only one connection leads to, where two are needed, in QEMU's words.
+  static func requireSeveral(to peer: MigrationPeer) throws(MachineError) {
+    switch peer {
+    case .address(.tcp), .address(.unix): return
+    case .address(.descriptor), .address(.command), .address(.file), .descriptor:
+      throw .refused("Migration requires multi-channel URIs (e.g. tcp)")
+    }
+  }
+
   /// Only a file has to be told which way it is used.
   private static func purpose(of address: MigrationURI, _ hasReturnPath: Bool) -> ChannelPurpose {
     if case .file = address, !hasReturnPath { return .writing }
@@ -70,9 +79,9 @@ enum MigrationChannel {
       }
     }
 
-    /// Ends the wait.
-    func cancel() {
-      if case .listener(let listener) = kind { listener.cancel() }
+    /// Ends the wait: whoever connects from now on is refused.
+    func close() {
+      if case .listener(let listener) = kind { listener.close() }
     }
   }
 }

@@ -7,6 +7,9 @@ extension MigrationOptions {
   /// Whether the destination answers over the same connection; a postcopy needs it.
   var usesReturnPath: Bool { has("return-path") || has("postcopy-ram") }
 
+  /// Whether requested pages have a connection of their own.
+  var takesPreempt: Bool { has("postcopy-preempt") }
+
   /// The most bytes a second that go unasked while the machine runs at the destination; nil where
   /// there is no limit.
   var postcopyBytesPerSecond: UInt64? { limit("max-postcopy-bandwidth") }

@@ -21,10 +21,14 @@ struct PagerCommand: ParsableCommand {
   @Flag(help: "The machine comes back into memory that it left behind.")
   var keepsMemory = false
 
+  @Flag(help: "Requested pages come over a channel of their own.")
+  var takesPreempt = false
+
   func run() throws {
     try PagerServer.serve(
       OwnedDescriptor(adopting: PagerServer.controlDescriptor),
-      knownContent: takesKnownPages ? contents : nil, keepsMemory: keepsMemory)
+      knownContent: takesKnownPages ? contents : nil, keepsMemory: keepsMemory,
+      takesPreempt: takesPreempt)
   }
 
   /// What is held; what cannot be opened any more is not, and its pages come with their content.
