@@ -24,6 +24,10 @@ final class ArrivingMachine {
   private let clock: VirtualClock
   private var random: SeededRandom
   private var decoder: StreamDecoder
+  /// Reads the channel of requested pages, once there is one.
+  private var preemptDecoder: StreamDecoder?
+  /// Whether the stream has ended while pages were owed that may come over that.
+  fileprivate var isEndHeld = false
   fileprivate var arrivals: PageArrivals?
   private var isCommitted = false
   private var isSealedOnceRunning = false
@@ -50,6 +54,8 @@ final class ArrivingMachine {
 
   func connect(_ link: FaultyLink) {
     self.link = link
+    preemptDecoder = nil
+    isEndHeld = false
     guard machine.phase == .interrupted, let recovery = decoder.recovery else { return }
     machine.relinked()
     var options = StreamDecoder.Options(targetPageSize: model.targetPageSize)
@@ -77,7 +83,38 @@ final class ArrivingMachine {
     }
   }
 
+  /// A second channel is there, for requested pages.
+  func expectPreempt() { arrivals?.hasTwoChannels = true }
+
+  /// Whether there is one.
+  fileprivate var hasPreempt: Bool { arrivals?.hasTwoChannels ?? false }
+
+  func receivePreempt(_ bytes: [UInt8]) throws {
+    guard !isDead, !isComplete, machine.phase != .interrupted else { return }
+    guard machine.phase == .running else {
+      throw Violation("a requested page while the destination is \(machine.activity)")
+    }
+    if preemptDecoder == nil {
+      var options = StreamDecoder.Options(targetPageSize: model.targetPageSize)
+      options.recovery = decoder.recovery
+      options.carriesOnlyPages = true
+      preemptDecoder = StreamDecoder(options: options)
+    }
+    var visitor = Visitor(machine: self, channel: .preempt)
+    do {
+      try bytes.withUnsafeBytes { try preemptDecoder?.feed($0.bytes, to: &visitor) }
+    } catch let violation as Violation {
+      throw violation
+    } catch {
+      throw Violation("the destination objects to the channel of requested pages: \(error)")
+    }
+    guard isEndHeld, arrivals?.owedCount == 0 else { return }
+    isEndHeld = false
+    for action in try machine.on(.endOfStream) { try perform(action) }
+  }
+
   func lost() {
+    isEndHeld = false
     guard !isDead, !isComplete else { return }
     link = nil
     if machine.phase == .sealing || (machine.phase == .running && !isCommitted) {
@@ -186,13 +223,16 @@ final class ArrivingMachine {
     return true
   }
 
-  fileprivate func put(_ page: RAMPageAddress, _ content: [UInt8]?) throws {
-    try machine.onPage(page)
+  fileprivate func put(
+    _ page: RAMPageAddress, _ content: [UInt8]?, over channel: PageArrivals.Channel
+  ) throws {
+    if channel == .main { try machine.onPage(page) }
     let host = UInt64(model.hostPageSize(page.blockIndex))
     let first = RAMPageAddress(blockIndex: page.blockIndex, offset: page.offset / host * host)
     if machine.phase == .running {
       if written.contains(first) { throw Violation("a page that the guest wrote came again") }
-      guard let progress = try arrivals?.take(page) else { return }
+      guard let progress = try arrivals?.take(page, over: channel) else { return }
+      if progress == .superfluous { throw Violation("a page that came twice") }
       memory[page] = content
       guard case .whole(let whole) = progress else { return }
       _ = arrivals?.arrive(whole)
@@ -205,8 +245,13 @@ final class ArrivingMachine {
 
   private struct Visitor: StreamVisitor {
     let machine: ArrivingMachine
+    var channel = PageArrivals.Channel.main
 
     func visit(_ event: StreamEvent) throws {
+      if event == .endOfStream, machine.hasPreempt, machine.arrivals?.owedCount != 0 {
+        machine.isEndHeld = true
+        return
+      }
       if event == .endOfStream, machine.machine.phase == .running {
         guard machine.arrivals?.owedCount == 0 else { throw Violation("an end with pages owed") }
       }
@@ -214,10 +259,12 @@ final class ArrivingMachine {
     }
 
     func visitPage(_ page: RAMPageAddress, content: RawSpan) throws {
-      try machine.put(page, content.withUnsafeBytes { Array($0) })
+      try machine.put(page, content.withUnsafeBytes { Array($0) }, over: channel)
     }
 
-    func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) throws { try machine.put(page, nil) }
+    func visitZeroPage(_ page: RAMPageAddress, fill: UInt8) throws {
+      try machine.put(page, nil, over: channel)
+    }
 
     func visitDelta(_ page: RAMPageAddress, xbzrle: RawSpan) throws {
       throw Violation("a delta from a source that sends none")

@@ -22,6 +22,8 @@ public final class FaultyLink {
 
   /// Whether bytes still get through.
   public private(set) var isUp = true
+  /// Whether both sides have learnt that none does.
+  public private(set) var isLost = false
   /// Called with each piece that arrives at the destination.
   public var onForward: ([UInt8]) throws -> Void = { _ in }
   /// Called with each piece that arrives at the source.
@@ -68,7 +70,10 @@ public final class FaultyLink {
       onForward = { _ in }
       onBackward = { _ in }
     }
-    clock.after(delay) { [self] in try onLoss() }
+    clock.after(delay) { [self] in
+      isLost = true
+      try onLoss()
+    }
   }
 
   private func deliver(_ bytes: [UInt8], _ direction: Direction) {

@@ -14,6 +14,8 @@ public final class LiveScenario {
   private let usesReturnPath: Bool
   private let sabotage: LiveSabotage?
   private let breakCount: Int
+  private let preempts: Bool
+  private var preempt: FaultyLink?
   private var live: LiveSource
   private var decoder: ReturnPathDecoder
   private var random: SeededRandom
@@ -48,6 +50,7 @@ public final class LiveScenario {
       settings: settings, usesReturnPath: usesReturnPath, advice: mayFollow ? format.advice : nil)
     decoder = ReturnPathDecoder(pageCounts: format.pageCounts)
     breakCount = random.chance(50) ? 0 : 1 + random.below(3)
+    preempts = random.chance(50)
     self.random = random
   }
 
@@ -196,16 +199,27 @@ public final class LiveScenario {
 
   private func beginPostcopy(_ beginning: PostcopySource.Beginning) throws {
     guard let link else { return }
+    if preempts { joinPreempt(to: link) }
     let actor = SourceActor(
       model: model, clock: clock, link: link, beginning: beginning, demandOrder: DemandOrder(),
       damaged: [], sabotage: nil, window: 1 << (10 + random.below(8)), seed: random.next(),
       content: { [unowned self] in frozen[$0] },
-      decoder: beginning == .recovery ? nil : decoder)
+      decoder: beginning == .recovery ? nil : decoder, preempt: preempt)
     postcopy = actor
     // Weak where what is called keeps the closure, or every seed's move would stay in memory.
     actor.onEnd = { [unowned self, weak actor] in try actor.map(postcopyEnded) }
     link.onBackward = { [weak actor] bytes in try actor?.receive(bytes) }
     try actor.write()
+  }
+
+  private func joinPreempt(to link: FaultyLink) {
+    destination.expectPreempt()
+    preempt = PreemptPair.join(
+      link, clock: clock, seed: random.next(),
+      faults: PreemptPair.faults(&random, mayBreak: connections <= breakCount)
+    ) { [unowned self, weak link] bytes in
+      if let link, destination.link === link { try destination.receivePreempt(bytes) }
+    }
   }
 
   private func receive(_ bytes: [UInt8]) throws {
@@ -247,6 +261,8 @@ public final class LiveScenario {
 
   /// The link is gone: the source goes on where nothing can run elsewhere, and waits otherwise.
   private func lost() throws {
+    preempt?.cut()
+    preempt = nil
     guard ending == nil else { return }
     link = nil
     destination.lost()

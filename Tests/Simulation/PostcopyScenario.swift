@@ -26,6 +26,7 @@ public final class PostcopyScenario {
   private let damaged: Set<RAMPageAddress>
   private let demandOrder: DemandOrder
   private let breakCount: Int
+  private let preempts: Bool
   private var random: SeededRandom
   private var connections = 0
   private var requests = 0
@@ -61,6 +62,8 @@ public final class PostcopyScenario {
         } : [])
     damaged = random.chance(10) ? Set(some(1 + random.below(3))) : []
     breakCount = random.chance(50) ? 0 : 1 + random.below(4)
+    preempts = random.chance(50)
+    destination.takesPreempt = preempts
     self.random = random
   }
 
@@ -92,9 +95,10 @@ public final class PostcopyScenario {
     let largest = model.blocks.indices.map { model.hostPageSize($0) }.max() ?? 0
     destination.unaskedLimit =
       faults.stalls ? nil : 2 * (window + 8 * largest) / model.targetPageSize + 16
+    let preempt = preempts ? joinPreempt(to: link) : nil
     let source = SourceActor(
       model: model, clock: clock, link: link, beginning: beginning, demandOrder: demandOrder,
-      damaged: damaged, sabotage: sabotage, window: window, seed: random.next())
+      damaged: damaged, sabotage: sabotage, window: window, seed: random.next(), preempt: preempt)
     self.link = link
     self.source = source
     // Weak where what is called keeps the closure, or every seed's move would stay in memory.
@@ -104,9 +108,24 @@ public final class PostcopyScenario {
       if !answer.isEmpty { link.send(answer, .backward) }
     }
     link.onBackward = { [weak source] bytes in try source?.receive(bytes) }
-    link.onLoss = { [unowned self, weak source] in try source.map(lost) }
+    link.onLoss = { [unowned self, weak source] in
+      preempt?.cut()
+      try source.map(lost)
+    }
     source.onEnd = { [unowned self, weak source] in try source.map(ended) }
     try source.write()
+  }
+
+  private func joinPreempt(to link: FaultyLink) -> FaultyLink {
+    let faults = PreemptPair.faults(&random, mayBreak: connections <= breakCount)
+    // A page that was asked for waits behind nothing but its own channel.
+    if faults.stalls { destination.unaskedLimit = nil }
+    return PreemptPair.join(link, clock: clock, seed: random.next(), faults: faults) {
+      [unowned self, weak link] bytes in
+      guard let link, self.link === link else { return }
+      let answer = try destination.receivePreempt(bytes)
+      if !answer.isEmpty { link.send(answer, .backward) }
+    }
   }
 
   private func faults() -> FaultyLink.Faults {

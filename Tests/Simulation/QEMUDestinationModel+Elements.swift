@@ -43,8 +43,9 @@ extension QEMUDestinationModel {
     let type = try byte()
     switch type {
     case 0:
-      if state == .running {
-        try complete()
+      if state == .running || state == .listening {
+        isEndReached = true
+        try completeIfWhole()
       } else {
         phase = .description
       }
@@ -188,6 +189,14 @@ extension QEMUDestinationModel {
     state = .running
     hasRun = true
     onRun()
+  }
+
+  /// Ends a postcopy once nothing is missing; what is may come over the channel of requested pages.
+  func completeIfWhole() throws {
+    if takesPreempt, state == .listening || memory.joined().contains(where: { $0 == nil }) {
+      return
+    }
+    try complete()
   }
 
   private func complete() throws {

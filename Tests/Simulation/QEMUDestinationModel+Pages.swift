@@ -3,13 +3,15 @@
 import Wire
 
 extension QEMUDestinationModel {
-  func item(isEnd: Bool) throws {
+  /// Reads a record of a section, or one of the channel of requested pages, where `isEnd` is nil.
+  func item(isEnd: Bool?) throws {
     let word = try integer(8)
     let flags = word & 0x3ff
     let offset = word & ~0x3ff
     if flags == 0x10 {
       guard offset == 0 else { throw Violation("an end of section with an address") }
       guard gathering == nil else { throw Violation("a section ends inside a host page") }
+      guard let isEnd else { throw Violation("a section ends where there is none") }
       phase = .footer(isEnd: isEnd)
       return
     }

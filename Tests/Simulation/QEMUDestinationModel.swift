@@ -38,6 +38,8 @@ public final class QEMUDestinationModel {
   let machine: ModelMachine
   /// Whether the capability `postcopy-ram` is set.
   let hasPostcopy: Bool
+  /// Whether the capability `postcopy-preempt` is set.
+  public var takesPreempt = false
   var input: [UInt8] = []
   var position = 0
   var output: [UInt8] = []
@@ -49,6 +51,10 @@ public final class QEMUDestinationModel {
   var wasAdvised = false
   var discarded: [Set<Int>]
   var gathering: (block: Int, page: Int, bytes: [UInt8])?
+  /// What is kept of the channel of requested pages, of which the same is kept as of the first.
+  private var preempt = Preempt()
+  /// Whether the stream has ended, and pages may still come over the other channel.
+  var isEndReached = false
   /// Pages the guest waits for, in the order in which it asked.
   var waiting: [(block: Int, page: Int)] = []
   /// Host pages that came and that nobody waited for, in all.
@@ -104,8 +110,52 @@ public final class QEMUDestinationModel {
     return takeOutput()
   }
 
+  private struct Preempt {
+    var input: [UInt8] = []
+    var position = 0
+    var namedBlock: Int?
+    var gathering: (block: Int, page: Int, bytes: [UInt8])?
+  }
+
+  /// Takes bytes of the channel of requested pages; gives those of the return path.
+  public func receivePreempt(_ bytes: [UInt8]) throws -> [UInt8] {
+    guard state != .dead else { return [] }
+    guard state == .running || state == .listening else {
+      throw Violation("a requested page while the destination is \(state)")
+    }
+    swapChannels()
+    input.append(contentsOf: bytes)
+    while position < input.count {
+      let start = position
+      do {
+        try item(isEnd: nil)
+      } catch is NeedsMore {
+        position = start
+        break
+      }
+    }
+    input.removeFirst(position)
+    position = 0
+    swapChannels()
+    if isEndReached { try completeIfWhole() }
+    return takeOutput()
+  }
+
+  /// Makes the other channel the one that is read.
+  private func swapChannels() {
+    let other = preempt
+    preempt = Preempt(
+      input: input, position: position, namedBlock: namedBlock, gathering: gathering)
+    input = other.input
+    position = other.position
+    namedBlock = other.namedBlock
+    gathering = other.gathering
+  }
+
   /// The link is gone.
   public func linkLost() {
+    preempt = Preempt()
+    isEndReached = false
     input = []
     position = 0
     output = []

@@ -18,6 +18,8 @@ public enum Sabotage: String, Sendable, CaseIterable {
   case splitsHostPages
   /// Nothing is discarded before the switch.
   case discardsNothing
+  /// What goes over the channel of requested pages is lost now and then.
+  case losesUrgentPages
 }
 
 /// One connection of a postcopy source.
@@ -31,6 +33,8 @@ final class SourceActor {
   private let content: (RAMPageAddress) -> [UInt8]?
   private let clock: VirtualClock
   private let link: FaultyLink
+  /// Where requested pages go, where they have a channel of their own.
+  private let preempt: FaultyLink?
   private let format: SourceFormat
   private let sabotage: Sabotage?
   private let damaged: Set<RAMPageAddress>
@@ -45,8 +49,9 @@ final class SourceActor {
     model: ModelMachine, clock: VirtualClock, link: FaultyLink, beginning: PostcopySource.Beginning,
     demandOrder: DemandOrder, damaged: Set<RAMPageAddress>, sabotage: Sabotage?, window: Int,
     seed: UInt64, content: ((RAMPageAddress) -> [UInt8]?)? = nil,
-    decoder: ReturnPathDecoder? = nil
+    decoder: ReturnPathDecoder? = nil, preempt: FaultyLink? = nil
   ) {
+    self.preempt = preempt
     self.model = model
     self.content = content ?? model.content
     self.clock = clock
@@ -62,6 +67,7 @@ final class SourceActor {
     machine = PostcopySource(
       blocks: format.blocks, targetPageSize: model.targetPageSize, demandOrder: demandOrder,
       beginning: beginning)
+    machine.answersApart = preempt != nil
     // Behind a precopy the same return path goes on, perhaps in the middle of a message.
     self.decoder = decoder ?? ReturnPathDecoder(pageCounts: format.pageCounts)
     urgentEncoder = format.encoder()
@@ -80,6 +86,7 @@ final class SourceActor {
 
   func write() throws {
     guard isAlive, !isWriterBusy else { return }
+    if preempt != nil { try answer() }
     if machine.phase == .pushing, machine.flow.bytesUnderWay >= window, !machine.hasUrgentPages,
       machine.remainingPageCount > 0
     {
@@ -180,21 +187,27 @@ final class SourceActor {
         throw Violation("the source objects to its destination: \(error)")
       }
     }
-    while let page = machine.nextRequested() {
-      format.beginPart(&urgentEncoder)
-      let isWritten = try append(page, &urgentEncoder)
-      format.endSection(&urgentEncoder)
-      if isWritten {
-        send(urgentEncoder.buffer)
-        machine.pagesWritten(1)
-      }
-      urgentEncoder.buffer = []
-    }
+    try answer()
     if isFinished {
       isAlive = false
       try onEnd()
     } else {
       try write()
+    }
+  }
+
+  /// Sends what is asked for: as sections of the stream, or as records on a channel of their own.
+  private func answer() throws {
+    while let page = machine.nextRequested() {
+      if preempt == nil { format.beginPart(&urgentEncoder) }
+      let isWritten = try append(page, &urgentEncoder)
+      if preempt == nil { format.endSection(&urgentEncoder) }
+      if isWritten {
+        let isLost = sabotage == .losesUrgentPages && preempt != nil && random.chance(20)
+        if !isLost { (preempt ?? link).send(urgentEncoder.buffer, .forward) }
+        machine.pagesWritten(1)
+      }
+      urgentEncoder.buffer = []
     }
   }
 
