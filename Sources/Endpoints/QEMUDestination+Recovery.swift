@@ -18,15 +18,25 @@ extension QEMUDestination {
   /// `migrate-recover` goes out of band, and to a socket beside the monitor's: passing a descriptor
   /// would need the main loop, which may stand still until a page comes.
   func recoveryConnection() async throws -> ByteChannel {
-    let path = String(client.address.trimmingPrefix("unix:")) + ".recover"
+    try await whileListening { address in
+      try await EngineThread.run("godwit-connect", cancel: {}) {
+        try ByteChannel.connect(to: address)
+      }
+    }
+  }
+
+  /// Has QEMU listen for new connections as long as `body` makes some.
+  func whileListening<Value: Sendable>(
+    _ body: (MigrationURI) async throws -> Value
+  ) async throws -> Value {
+    let monitor = String(client.address.trimmingPrefix("unix:"))
+    let path = URL(fileURLWithPath: monitor).path + ".recover"
     let address = try MigrationURI("unix:\(path)")
     try await refuseIfNothingWaits()
     try? FileManager.default.removeItem(atPath: path)
     defer { try? FileManager.default.removeItem(atPath: path) }
     try await recover(over: address)
-    return try await EngineThread.run("godwit-connect", cancel: {}) {
-      try ByteChannel.connect(to: address)
-    }
+    return try await body(address)
   }
 
   /// Whether nothing has been given to it yet: the restore that broke had not begun.

@@ -86,6 +86,46 @@ import Testing
     }
   }
 
+  /// A machine of Godwit's own that finds files as this process does.
+  private func own(_ address: String, _ status: String) -> MigrateFacts {
+    var end = Self.end(address, status: status)
+    end.version = QEMUVersion(major: 10, minor: 0, package: QEMUVersion.godwitPackage)
+    end.capabilities["postcopy-preempt"] = false
+    end.sharesFiles = true
+    return end
+  }
+
+  @Test func `requested pages have a connection of their own in a postcopy of Godwit's machines`()
+    throws
+  {
+    let source = own("/run/a.sock", "running")
+    let destination = own("unix:/run/b.sock", "inmigrate")
+    var request = Self.request
+    func isOn(_ requirements: [CapabilityRequirement]) -> Bool {
+      requirements.contains { $0.name == "postcopy-preempt" && $0.isOn }
+    }
+    #expect(try plan(request, from: source, to: destination).meetingPlace == nil)
+    request.postcopy = .now
+    let plan = try plan(request, from: source, to: destination)
+    #expect(plan.meetingPlace == .unix(path: "/run/b.sock.move"))
+    #expect(isOn(plan.sourceCapabilities))
+    #expect(isOn(plan.destinationCapabilities))
+    let qemu = Self.end("/run/a.sock")
+    var elsewhere = destination
+    elsewhere.sharesFiles = false
+    var older = destination
+    older.capabilities["postcopy-preempt"] = nil
+    for (one, other) in [(qemu, destination), (source, elsewhere), (source, older)] {
+      let plan = try self.plan(request, from: one, to: other)
+      #expect(plan.meetingPlace == nil)
+      #expect(!isOn(plan.sourceCapabilities))
+      #expect(!isOn(plan.destinationCapabilities))
+    }
+    // A monitor whose name leaves no room for another socket's.
+    let long = own("/" + String(repeating: "b", count: 105), "inmigrate")
+    #expect(try self.plan(request, from: source, to: long).meetingPlace == nil)
+  }
+
   @Test func `what a machine of Godwit's left behind takes it back, no QEMU does`() throws {
     let left = MigrateFacts(
       address: "b.sock", version: QEMUVersion(major: 10, minor: 0, package: "Godwit"),

@@ -130,6 +130,11 @@ extension Interop {
       let running = try move.start(
         ["--postcopy=now", "--bandwidth", "8M"], until: ["postcopy-active"])
       try move.target.wait(for: "the machine to run there") { try move.target.status == "running" }
+      for end in [move.source, move.target] {
+        let capabilities = try end.qmp.execute("query-migrate-capabilities").array ?? []
+        let preempt = capabilities.first { $0["capability"] == "postcopy-preempt" }
+        #expect(preempt?["state"] == true)
+      }
       try move.source.qmp.execute("migrate-pause")
       #expect(try running.wait(seconds: 30) == 1)
       let said = try #require(running.events.last?["message"]?.string)

@@ -1,5 +1,6 @@
 // What must be known of both ends of a move before it begins, learnt by asking them.
 
+import Foundation
 import JSON
 import QMP
 
@@ -19,6 +20,8 @@ struct MigrateFacts: Sendable, Equatable {
   var blockedReasons: [String]
   /// Its process, where the monitor is a Unix socket of this host.
   var process: Int32?
+  /// Whether it is known to find files as this process does: by the same names, as the same user.
+  var sharesFiles = false
   /// The capabilities that it knows, and which are on.
   var capabilities: [String: Bool]
   /// The names of the parameters that it knows.
@@ -38,6 +41,7 @@ struct MigrateFacts: Sendable, Equatable {
     address = client.address
     version = client.version
     process = client.peerProcess
+    sharesFiles = process.map(Self.sharesFiles) ?? false
     runState = try await client.runState()
     let migration = try await client.migration()
     self.migration = migration.status
@@ -50,6 +54,17 @@ struct MigrateFacts: Sendable, Equatable {
     disks = Dictionary(
       try await client.writableDisks().map { ($0.name, $0.file ?? "") },
       uniquingKeysWith: { first, _ in first })
+  }
+
+  private static func sharesFiles(_ process: Int32) -> Bool {
+    func link(_ process: String, _ name: String) -> String? {
+      try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/\(name)")
+    }
+    let owner = try? FileManager.default.attributesOfItem(atPath: "/proc/\(process)")
+    guard (owner?[.ownerAccountID] as? NSNumber)?.uint32Value == geteuid() else { return false }
+    return ["ns/mnt", "root"].allSatisfy { name in
+      link("\(process)", name).map { $0 == link("self", name) } ?? false
+    }
   }
 
   /// Whether it is what a machine left behind in a process of Godwit's own, which takes it back.

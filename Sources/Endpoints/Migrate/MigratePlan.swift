@@ -2,6 +2,7 @@
 
 import JSON
 import QMP
+import Transport
 
 /// The steps of a move, decided before anything is touched.
 struct MigratePlan: Sendable, Equatable {
@@ -11,6 +12,8 @@ struct MigratePlan: Sendable, Equatable {
   var postcopy: PostcopyStart?
   /// Whether the machine is to run at the destination: it ran at the source.
   var runsOnArrival: Bool
+  /// Where the two ends connect to each other; nil where a pair of sockets does.
+  var meetingPlace: MigrationURI?
   /// What the source must have on and off.
   var sourceCapabilities: [CapabilityRequirement]
   /// What the destination must have on and off.
@@ -39,10 +42,15 @@ struct MigratePlan: Sendable, Equatable {
     postcopy = request.postcopy.map { standsStill ? .now : $0 }
     runsOnArrival = source.runState.isRunning
     let usesPostcopy = postcopy != nil
+    let place = MigrateSettings.meetingPlace(
+      of: source, and: destination, usesPostcopy: usesPostcopy)
+    meetingPlace = place
     sourceCapabilities = MigrateSettings.capabilities(
-      of: source, with: destination, isSource: true, usesPostcopy: usesPostcopy)
+      of: source, with: destination, isSource: true, usesPostcopy: usesPostcopy,
+      usesPreempt: place != nil)
     destinationCapabilities = MigrateSettings.capabilities(
-      of: destination, with: source, isSource: false, usesPostcopy: usesPostcopy)
+      of: destination, with: source, isSource: false, usesPostcopy: usesPostcopy,
+      usesPreempt: place != nil)
     sourceParameters = MigrateSettings.sourceParameters(request, known: source.parameters)
     destinationParameters = MoveSettings.incomingParameters
     notes = [soundness.note].compactMap(\.self)

@@ -1,7 +1,9 @@
 // The migration settings that both ends of a move need, and what of a person's own is kept.
 
+import Foundation
 import JSON
 import QMP
+import Transport
 
 /// Capabilities and parameters of a move between two endpoints.
 ///
@@ -18,13 +20,33 @@ enum MigrateSettings {
   /// Lets pages that the destination holds travel as their hashes; both ends must know it.
   private static let knownPages = "x-known-pages"
 
+  /// Lets the pages that the guest waits for go past all others, over a connection of their own.
+  static let preempt = "postcopy-preempt"
+
+  /// Where the two ends of a move meet that need more than the one connection of a pair of sockets:
+  /// beside the destination's monitor. Nil where the pair will do.
+  ///
+  /// Two machines of Godwit's own do with a postcopy. A QEMU is left with one connection: what it
+  /// may open where depends on how it is confined.
+  static func meetingPlace(
+    of source: MigrateFacts, and destination: MigrateFacts, usesPostcopy: Bool
+  ) -> MigrationURI? {
+    let mayBoth = [source, destination].allSatisfy { end in
+      end.version.isGodwit && end.sharesFiles && end.capabilities[preempt] != nil
+    }
+    guard usesPostcopy, mayBoth else { return nil }
+    let path = String(destination.address.trimmingPrefix("unix:"))
+    return try? MigrationURI("unix:\(URL(fileURLWithPath: path).path).move")
+  }
+
   private static func knowsPages(_ end: MigrateFacts) -> Bool {
     end.capabilities[knownPages] != nil
   }
 
   /// What `side` must have on and off, given the other end.
   static func capabilities(
-    of side: MigrateFacts, with other: MigrateFacts, isSource: Bool, usesPostcopy: Bool
+    of side: MigrateFacts, with other: MigrateFacts, isSource: Bool, usesPostcopy: Bool,
+    usesPreempt: Bool = false
   ) -> [CapabilityRequirement] {
     var needed: [(name: String, purpose: String)] = []
     let leavesOut = knowsPages(side) && knowsPages(other)
@@ -33,6 +55,9 @@ enum MigrateSettings {
     }
     if usesPostcopy {
       needed.append(("postcopy-ram", "let the guest run before its memory is there"))
+    }
+    if usesPreempt {
+      needed.append((preempt, "let the pages that the guest waits for overtake the others"))
     }
     if leavesOut {
       needed.append((knownPages, "leave out what the destination holds already"))

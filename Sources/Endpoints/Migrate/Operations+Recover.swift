@@ -15,7 +15,6 @@ extension Operations {
     try await checkBroken(source)
     let destination = try await waitingDestination(request, source.version)
     defer { destination.close() }
-    try await newLink(to: destination).give(to: source)
     let start = ContinuousClock.now
     let running = RunningMigrate(
       source: source, destination: destination,
@@ -23,9 +22,22 @@ extension Operations {
       interruption: interruption)
     trace.follow(source, as: .source)
     trace.follow(destination, as: .destination)
-    let info = try await running.carryOn()
+    let info = try await carryOn(running)
     await BrokenMove.putBack(source: source, destination: destination, observer)
     return running.result(info, seconds: (ContinuousClock.now - start).inSeconds, isRecovery: true)
+  }
+
+  /// Makes a new link and has the source go on over it, to the end.
+  private static func carryOn(_ running: RunningMigrate) async throws -> MigrationInfo {
+    let (source, destination) = (running.source, running.destination)
+    // The settings of a move that broke are those it began with.
+    guard try await source.migrationCapabilities()[MigrateSettings.preempt] == true else {
+      try await newLink(to: destination).give(to: source)
+      return try await running.carryOn(over: DescriptorHandover.uri)
+    }
+    return try await QEMUDestination(recovering: destination).whileListening { address in
+      try await running.carryOn(over: "\(address)")
+    }
   }
 
   /// A connection to a destination that waits for one, to be handed to the source.
@@ -81,6 +93,7 @@ extension MigratePlan {
   /// What is left to do of a postcopy that broke: the settings are those it began with.
   init(recovering request: MigrateRequest) {
     pausesFirst = false
+    meetingPlace = nil
     postcopy = .now
     runsOnArrival = true
     sourceCapabilities = []
@@ -92,10 +105,10 @@ extension MigratePlan {
 }
 
 extension RunningMigrate {
-  /// Has the source go on over the descriptor that it was given, to the end.
-  func carryOn() async throws -> MigrationInfo {
+  /// Has the source go on over a new link, to the end.
+  func carryOn(over address: String) async throws -> MigrationInfo {
     do {
-      try await source.migrate(to: DescriptorHandover.uri, resumes: true)
+      try await source.migrate(to: address, resumes: true)
       let info = try await watch(switchesOver: false)
       try await waitForDestination()
       return info

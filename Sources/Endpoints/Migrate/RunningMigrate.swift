@@ -18,7 +18,8 @@ final class MoveInterruption: Sendable {
 
 /// One move, from the first setting to the last.
 ///
-/// Both ends are connected by a pair of sockets that nobody else can reach. The memory goes
+/// Both ends are connected by a pair of sockets that nobody else can reach; or, where one connection
+/// is not enough, at a socket of the destination's that only its user can reach. The memory goes
 /// straight from one to the other; should Godwit be killed, they finish by themselves.
 struct RunningMigrate: Sendable {
   let source: QMPClient
@@ -50,6 +51,7 @@ struct RunningMigrate: Sendable {
         do {
           return try await move()
         } catch {
+          await endWait()
           let failure = await explain(error)
           // They stay changed until a recovery has ended the move, and that must know them.
           if failure.isRecoverable { await BrokenMove(here, there).remember(source, observer) }
@@ -68,17 +70,38 @@ struct RunningMigrate: Sendable {
   }
 
   private func begin() async throws {
-    var pair = try SocketPair()
-    let ends = (DescriptorHandover(pair.take()), DescriptorHandover(pair.take()))
     // A postcopy runs whatever arrives, what stood still too; but for an order not to.
     if plan.postcopy != nil && !plan.runsOnArrival { try await destination.stop() }
+    let address = try await makeReady()
+    // As late as can be: the machine stands still from here on.
+    if plan.pausesFirst { try await source.stop() }
+    try await source.migrate(to: address)
+    if plan.postcopy == .now { try await source.migrateStartPostcopy() }
+  }
+
+  /// Has the destination wait for the machine, and says where the source is to send it.
+  private func makeReady() async throws -> String {
+    if let place = plan.meetingPlace {
+      try await destination.migrateIncoming(from: "\(place)", exitsOnError: false)
+      return "\(place)"
+    }
+    var pair = try SocketPair()
+    let ends = (DescriptorHandover(pair.take()), DescriptorHandover(pair.take()))
     try await ends.0.give(to: destination)
     try await destination.migrateIncoming(from: DescriptorHandover.uri, exitsOnError: false)
     try await ends.1.give(to: source)
-    // As late as can be: the machine stands still from here on.
-    if plan.pausesFirst { try await source.stop() }
-    try await source.migrate(to: DescriptorHandover.uri)
-    if plan.postcopy == .now { try await source.migrateStartPostcopy() }
+    return DescriptorHandover.uri
+  }
+
+  /// Has a destination wait no more for a source that will not come.
+  private func endWait() async {
+    guard let place = plan.meetingPlace, let info = try? await destination.migration(),
+      info.status == .setup
+    else { return }
+    // A connection that ends at once ends the wait, as the end of a pair of sockets does.
+    _ = try? await EngineThread.run("godwit-connect", cancel: {}) {
+      try ByteChannel.connect(to: place, timeout: .seconds(1))
+    }
   }
 
   /// Follows the source's migration to its end; throws what it says when it fails.
