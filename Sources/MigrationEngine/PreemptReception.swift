@@ -1,7 +1,7 @@
-// The second channel of a postcopy's destination (`postcopy-preempt`): requested pages come over it,
-// read by a thread of its own beside the one that reads the stream.
+// The second channel of a postcopy's destination (`postcopy-preempt`): requested pages come over
+// it, read by a thread of its own beside the one that reads the stream.
 //
-//   waiting ─▶ there ─▶ read ─▶ ended in order: an end-of-section record, or closed with nothing owed
+//   waiting ─▶ there ─▶ read ─▶ ended in order: by a record, or closed with nothing owed
 //                         └───▶ broken: the whole link is
 //
 // Whoever waits for connections hands the second one over here, whenever it comes. The stream waits
@@ -145,11 +145,18 @@ public final class PreemptReception: Sendable {
 
   /// Waits until no page is owed any more that may still come over this channel: the stream's end
   /// may overtake the last of them.
+  ///
+  /// Where none comes for long, none will: its source has lost count.
   func awaitOwed(_ postcopy: PostcopyArrival, beside main: ByteChannel) {
-    while true {
+    var owed = postcopy.owedCount
+    var deadline = ContinuousClock.now + patience
+    while owed > 0 {
       let seen = signal.changeCount
       let isOver = state.withLock { $0.ending != nil || $0.thread == nil }
-      if postcopy.owedCount == 0 || isOver || main.isCancelled { return }
+      let left = postcopy.owedCount
+      if left < owed { deadline = ContinuousClock.now + patience }
+      owed = left
+      if isOver || main.isCancelled || ContinuousClock.now > deadline { return }
       signal.wait(after: seen, timeout: Self.glance)
     }
   }

@@ -42,8 +42,8 @@ public typealias PreemptWait = @Sendable () throws(TransportError) -> ByteChanne
 
 /// A machine that is received by a pager.
 ///
-/// ``receive(over:preempt:)`` and ``resume(over:preempt:)`` block, one at a time; everything else may be called
-/// from any thread and returns at once.
+/// ``receive(over:preempt:)`` and ``resume(over:preempt:)`` block, one at a time; everything else
+/// may be called from any thread and returns at once.
 public final class PagerSession: Sendable {
   private struct State {
     var process: PagerProcess?

@@ -21,11 +21,15 @@ import Wire
 
   private func source(
     _ machine: ModelMachine, _ channel: ByteChannel, _ plan: SourcePlan,
-    _ opening: PreemptOpening?
+    isSlow: Bool = true, _ opening: PreemptOpening?
   ) -> SourceEngine {
     var options = SourceOptions()
     options.ordinaryPageSize = 1024
     options.openPreemptChannel = opening
+    // What nobody asks for goes a page at a time, and leaves the guest something to ask for.
+    options.busyWindow = 3 << 10
+    options.quietAfter = .seconds(10)
+    options.bandwidthLimit = isSlow ? 500_000 : nil
     return SourceEngine(
       channel: channel, endpoint: MemorySource(machine), plan: plan, options: options)
   }

@@ -15,22 +15,26 @@ import Testing
     if: HugePages.isPossible, "no huge pages of 2 MiB can be reserved here (vm.nr_hugepages)"),
   .serialized)
 struct HugePageTests {
-  @Test(.timeLimit(.minutes(3)))
-  func `a machine of huge pages arrives page by page, through the death of its pager`() throws {
+  @Test(.timeLimit(.minutes(3)), arguments: [false, true])
+  func `a machine of huge pages arrives page by page, through the death of its pager`(
+    preempts: Bool
+  ) throws {
     try HugePages.withReserved(32) {
       let move = try PagedMove(usesHugePages: true)
       let memory = try move.source.memory()
       let target = try MovingMachine(isIncoming: true, usesHugePages: true)
       #expect(target.machine.ramBlocks.first?.pageByteCount == 2 << 20)
       try target.receive(
-        "unix:" + MovingMachine.path("sock"), ["return-path", "postcopy-ram"])
-      let thread = try move.send(to: target, .postcopy(), megabytesPerSecond: 20)
+        "unix:" + MovingMachine.path("sock"),
+        Set(["return-path", "postcopy-ram"] + (preempts ? ["postcopy-preempt"] : [])))
+      let thread = try move.send(
+        to: target, .postcopy(), megabytesPerSecond: 20, preempts: preempts)
       try target.require(.postcopyActive)
       #expect(target.killPager())
       try target.require(.postcopyPaused)
       thread.join()
       try target.recover()
-      try move.send(to: target, .recovery, megabytesPerSecond: 1000).join()
+      try move.send(to: target, .recovery, megabytesPerSecond: 1000, preempts: preempts).join()
       try target.require(.completed)
       #expect(try target.memory() == memory)
       try target.machine.cont()

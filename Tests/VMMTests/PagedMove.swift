@@ -28,14 +28,18 @@ final class PagedMove {
 
   /// Sends it, or what is missing of it, on a thread of its own; the end is seen at the target.
   ///
-  /// - Parameter megabytesPerSecond: how fast what nobody asks for goes out.
+  /// - Parameters:
+  ///   - megabytesPerSecond: how fast what nobody asks for goes out.
+  ///   - preempts: whether requested pages go over a connection of their own.
   func send(
-    to target: MovingMachine, _ plan: SourcePlan, megabytesPerSecond: Int
+    to target: MovingMachine, _ plan: SourcePlan, megabytesPerSecond: Int, preempts: Bool = false
   ) throws -> NamedThread {
     var options = SourceOptions()
     options.bandwidthLimit = UInt64(megabytesPerSecond) << 20
+    let address = try MigrationURI(target.listeningAddress)
+    if preempts { options.openPreemptChannel = { try ByteChannel.connect(to: address) } }
     let engine = SourceEngine(
-      channel: try ByteChannel.connect(to: MigrationURI(target.listeningAddress)),
+      channel: try ByteChannel.connect(to: address),
       endpoint: try RestingMachine(source, state), plan: plan, options: options)
     return try NamedThread(name: "source") { _ = try? engine.run() }
   }

@@ -67,16 +67,21 @@ struct PagerDeathTests {
     #expect(deaths >= 8, "pagers were killed while they worked")
   }
 
-  @Test(.timeLimit(.minutes(5)))
-  func `a guest that runs while its pagers are killed finds every page as it was`() throws {
+  @Test(.timeLimit(.minutes(5)), arguments: [false, true])
+  func `a guest that runs while its pagers are killed finds every page as it was`(
+    preempts: Bool
+  ) throws {
     var instants = Instants()
     let move = try PagedMove()
     for round in 0..<4 {
       let target = try MovingMachine(isIncoming: true)
       try target.machine.cont()
       try target.receive(
-        "unix:" + MovingMachine.path("sock"), ["return-path", "postcopy-ram"])
-      var threads = [try move.send(to: target, .postcopy(), megabytesPerSecond: 30)]
+        "unix:" + MovingMachine.path("sock"),
+        Set(["return-path", "postcopy-ram"] + (preempts ? ["postcopy-preempt"] : [])))
+      var threads = [
+        try move.send(to: target, .postcopy(), megabytesPerSecond: 30, preempts: preempts)
+      ]
       try target.require(.postcopyActive, .completed)
       for _ in 0..<3 {
         usleep(UInt32.random(in: 0...120_000, using: &instants))
@@ -84,10 +89,11 @@ struct PagerDeathTests {
         try target.require(.postcopyPaused, .completed)
         guard target.migrationStatus == .postcopyPaused else { break }
         try target.recover()
-        threads.append(try move.send(to: target, .recovery, megabytesPerSecond: 30))
+        threads.append(
+          try move.send(to: target, .recovery, megabytesPerSecond: 30, preempts: preempts))
       }
       for thread in threads { thread.join() }
-      try Self.carryOn(move, to: target)
+      try Self.carryOn(move, to: target, preempts: preempts)
       #expect(target.machine.runState == .running)
       let context = Comment("seed \(instants.seed), round \(round)")
       #expect(throws: Never.self, context) { try target.requireHealth(reports: 4) }
@@ -112,12 +118,16 @@ struct PagerDeathTests {
   }
 
   /// Recovers until all is there; a link that was given to a pager just killed is lost with it.
-  private static func carryOn(_ move: PagedMove, to target: MovingMachine) throws {
+  private static func carryOn(
+    _ move: PagedMove, to target: MovingMachine, preempts: Bool = false
+  ) throws {
     for _ in 0..<5 {
       try target.require(.postcopyPaused, .completed)
       guard target.migrationStatus != .completed else { return }
       try target.recover()
-      try move.send(to: target, .recovery, megabytesPerSecond: 1000).join()
+      try move.send(
+        to: target, .recovery, megabytesPerSecond: 1000, preempts: preempts
+      ).join()
     }
     try target.require(.completed)
   }

@@ -23,8 +23,8 @@ enum MigrateSettings {
   /// Lets the pages that the guest waits for go past all others, over a connection of their own.
   static let preempt = "postcopy-preempt"
 
-  /// Where the two ends of a move meet that need more than the one connection of a pair of sockets:
-  /// beside the destination's monitor. Nil where the pair will do.
+  /// Where two ends meet that need more than a pair of sockets, beside the destination's monitor;
+  /// nil where the pair will do.
   ///
   /// Two machines of Godwit's own do with a postcopy. A QEMU is left with one connection: what it
   /// may open where depends on how it is confined.

@@ -18,9 +18,9 @@ final class MoveInterruption: Sendable {
 
 /// One move, from the first setting to the last.
 ///
-/// Both ends are connected by a pair of sockets that nobody else can reach; or, where one connection
-/// is not enough, at a socket of the destination's that only its user can reach. The memory goes
-/// straight from one to the other; should Godwit be killed, they finish by themselves.
+/// Both ends are connected by a pair of sockets that nobody else can reach; or, where one
+/// connection is not enough, at a socket of the destination's that only its user can reach. The
+/// memory goes straight from one to the other; should Godwit be killed, they finish by themselves.
 struct RunningMigrate: Sendable {
   let source: QMPClient
   let destination: QMPClient
