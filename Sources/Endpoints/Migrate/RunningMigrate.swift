@@ -95,8 +95,9 @@ struct RunningMigrate: Sendable {
 
   /// Has a destination wait no more for a source that will not come.
   private func endWait() async {
-    guard let place = plan.meetingPlace, let info = try? await destination.migration(),
-      info.status == .setup
+    guard let place = plan.meetingPlace,
+      let answer = try? await destination.execute("query-migrate", timeout: .seconds(2)),
+      MigrationInfo(answer).status == .setup
     else { return }
     // A connection that ends at once ends the wait, as the end of a pair of sockets does.
     _ = try? await EngineThread.run("godwit-connect", cancel: {}) {
