@@ -16,6 +16,8 @@ struct LiveMove {
   }
 
   var mode = Mode.precopy
+  /// Whether requested pages have a connection of their own (`postcopy-preempt`).
+  var usesPreempt = false
   /// The most bytes that are sent in a second; 0 for no limit.
   var bytesPerSecond: UInt64 = 0
   /// How long it may stand still.
@@ -77,10 +79,12 @@ struct LiveMove {
   private func prepare(_ source: LiveMachine, _ destination: LiveMachine) async throws {
     // The answer over the same connection is the end of the move, whoever moves.
     let isPostcopy = mode == .postcopy
+    var shared = ["postcopy-ram": isPostcopy]
+    if usesPreempt { shared["postcopy-preempt"] = true }
     try await source.client.setMigrationCapabilities(
-      ["return-path": true, "postcopy-ram": isPostcopy])
+      shared.merging(["return-path": true]) { $1 })
     try await destination.client.setMigrationCapabilities(
-      ["postcopy-ram": isPostcopy, "postcopy-blocktime": isPostcopy])
+      shared.merging(["postcopy-blocktime": isPostcopy]) { $1 })
     try await source.client.setMigrationParameters([
       JSONMember("max-bandwidth", JSONValue(bytesPerSecond == 0 ? 1 << 40 : bytesPerSecond)),
       JSONMember("downtime-limit", JSONValue(downtimeMilliseconds)),

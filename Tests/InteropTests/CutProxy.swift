@@ -1,10 +1,12 @@
 // A link between two processes that a test can cut at any instant.
 
 import Foundation
+import Glibc
 import QEMULab
 import Synchronization
 
-/// Listens on a Unix socket and relays its one connection to another, until it is cut.
+/// Listens on a Unix socket and relays its connections to another, until it is cut or the first of
+/// them ends.
 ///
 /// A descriptor is closed and forgotten in one step, so that a cut never hits what got its number.
 final class CutProxy: Sendable {
@@ -28,7 +30,7 @@ final class CutProxy: Sendable {
   init(to target: String) throws {
     self.target = target
     let listener = try Self.withAddress(path) { descriptor, address, size in
-      bind(descriptor, address, size) == 0 && listen(descriptor, 1) == 0
+      bind(descriptor, address, size) == 0 && listen(descriptor, 2) == 0
     }
     ends = Mutex(Ends(listener: listener))
     Thread.detachNewThread { [self] in relay(listener) }
@@ -50,18 +52,33 @@ final class CutProxy: Sendable {
   }
 
   private func relay(_ listener: Int32) {
-    let near = accept(listener, nil, nil)
+    while case let near = accept(listener, nil, nil), near >= 0 {
+      Thread.detachNewThread { [self] in
+        connect(near)
+        stopListening()
+      }
+    }
     ends.withLock { ends in
       ends.listener = nil
       close(listener)
     }
-    guard near >= 0 else { return }
-    let far = try? Self.withAddress(target) { connect($0, $1, $2) == 0 }
+  }
+
+  /// Has the thread that accepts connections end.
+  private func stopListening() {
+    ends.withLock { ends in
+      if let listener = ends.listener { shutdown(listener, Int32(SHUT_RDWR)) }
+    }
+  }
+
+  /// Relays one connection to its end.
+  private func connect(_ near: Int32) {
+    let far = try? Self.withAddress(target) { Glibc.connect($0, $1, $2) == 0 }
     let isWhole = ends.withLock { ends in
       guard let far else { return false }
       ends.hasReached = true
       guard !ends.isCut else { return false }
-      ends.descriptors = [near, far]
+      ends.descriptors += [near, far]
       return true
     }
     if let far, isWhole {
@@ -74,8 +91,9 @@ final class CutProxy: Sendable {
       back.wait()
     }
     ends.withLock { ends in
-      ends.descriptors = []
-      for descriptor in [near, far].compactMap({ $0 }) { close(descriptor) }
+      let own = [near, far].compactMap { $0 }
+      ends.descriptors.removeAll { own.contains($0) }
+      for descriptor in own { close(descriptor) }
     }
   }
 

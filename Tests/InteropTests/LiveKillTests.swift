@@ -92,6 +92,7 @@ extension Interop {
       case 2: plan.postcopyAfter = 0
       default: break
       }
+      plan.usesPreempt = plan.postcopyAfter != nil && (number + turn / 2) % 2 == 0
       if let switchover = plan.postcopyAfter, Bool.random(using: &dice) {
         plan.faultAfter = switchover + Double.random(in: 0...0.1, using: &dice)
       } else {

@@ -25,6 +25,8 @@ final class LiveTrial {
     var standsStill = false
     /// When the fault strikes, in seconds from the move's beginning.
     var faultAfter = 0.0
+    /// Whether requested pages have a connection of their own.
+    var usesPreempt = false
     /// How many links of recoveries break too, each after so many seconds.
     var furtherFaults: [Double] = []
 
@@ -36,6 +38,7 @@ final class LiveTrial {
         case .some: "both in turn"
         case nil: "precopy"
         }
+      if usesPreempt { return "\(way) with preempt, \(victim.rawValue) dies" }
       return "\(way), \(victim.rawValue) dies"
     }
   }
@@ -60,7 +63,10 @@ final class LiveTrial {
   private static let patience = 30.0
   /// Each further fault breaks one recovery, and a pager may be hit before it has begun.
   private static let recoveryLimit = 6
-  private static let capabilities = ["return-path", "postcopy-ram", "events"]
+
+  private static func capabilities(of plan: Plan) -> [String] {
+    ["return-path", "postcopy-ram", "events"] + (plan.usesPreempt ? ["postcopy-preempt"] : [])
+  }
 
   let plan: Plan
   private let source: OwnMachine
@@ -80,7 +86,7 @@ final class LiveTrial {
       options: ["--demo-check", "\(Self.megabytes)"])
     let path = Self.socketPath()
     paths = [path]
-    try target.qmp.setCapabilities(Self.capabilities)
+    try target.qmp.setCapabilities(Self.capabilities(of: plan))
     try target.qmp.execute("migrate-incoming", ["uri": .string("unix:" + path)])
     link = try CutProxy(to: path)
     for machine in [source, target] { machine.qmp.setPatience(seconds: Int(Self.patience)) }
@@ -122,7 +128,7 @@ final class LiveTrial {
       // As with QEMU, a machine that goes ahead of its memory runs unless the destination says no.
       try target.qmp.execute("stop")
     }
-    try source.qmp.setCapabilities(Self.capabilities)
+    try source.qmp.setCapabilities(Self.capabilities(of: plan))
     try source.qmp.execute(
       "migrate-set-parameters",
       ["max-bandwidth": JSONValue(32 << 20), "max-postcopy-bandwidth": JSONValue(16 << 20)])
