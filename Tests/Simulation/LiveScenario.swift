@@ -193,7 +193,7 @@ public final class LiveScenario {
       sabotage == .forgetsDirtyPages
       ? model.blocks.indices.map {
         PageBitmap(pageCount: Int(model.blocks[$0].usedLength) / model.hostPageSize($0))
-      } : source.missing(after: live.syncCount)
+      } : source.missing(allAgain: live.sendsAllAgain)
     try beginPostcopy(.switched(missing: missing))
   }
 

@@ -96,12 +96,12 @@ final class WritingMachine {
     return left[head..<end]
   }
 
-  /// Everything that is left of the round, as host pages of each block.
-  func missing(after syncCount: UInt64) -> [PageBitmap] {
+  /// Everything that is left of the round, or everything, as host pages of each block.
+  func missing(allAgain: Bool) -> [PageBitmap] {
     var missing = model.blocks.indices.map { index in
       PageBitmap(pageCount: Int(model.blocks[index].usedLength) / model.hostPageSize(index))
     }
-    for page in syncCount == 0 ? pages[...] : left[head...] {
+    for page in allAgain ? pages[...] : left[head...] {
       missing[page.blockIndex].insert(Int(page.offset) / model.hostPageSize(page.blockIndex))
     }
     return missing
