@@ -63,7 +63,7 @@ struct HostMigrationTests {
       [postcopy],
       [
         ParameterRequirement("max-bandwidth", 2_000_000, to: "be slow"),
-        ParameterRequirement("max-postcopy-bandwidth", 2_000_000, to: "be slow"),
+        ParameterRequirement("max-postcopy-bandwidth", 500_000, to: "be slow"),
       ])
     let far = try await MigrationSettings.read(from: destination)
     try await far.apply([postcopy])

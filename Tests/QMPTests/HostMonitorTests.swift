@@ -10,7 +10,7 @@ import Transport
 /// Tests with a real QEMU.
 @Suite(
   .enabled(if: !QEMU.all(.x86_64).isEmpty, "no qemu-system-x86_64 on PATH or in GODWIT_QEMU"),
-  .timeLimit(.minutes(2)), .serialized)
+  .timeLimit(.minutes(10)), .serialized)
 struct HostMonitorTests {
   @Test(arguments: QEMU.all(.x86_64))
   func `a machine is described as it was started`(qemu: QEMU) async throws {

@@ -153,7 +153,7 @@ import Transport
 /// The same rubbish, sent to real QEMUs: that it is their answers which are compared with.
 @Suite(
   .enabled(if: !QEMU.all(.x86_64).isEmpty, "no qemu-system-x86_64 on PATH or in GODWIT_QEMU"),
-  .timeLimit(.minutes(2)), .serialized)
+  .timeLimit(.minutes(10)), .serialized)
 struct RubbishHostTests {
   @Test(arguments: QEMU.all(.x86_64))
   func `QEMU answers rubbish as it says here`(qemu: QEMU) throws {

@@ -23,7 +23,7 @@ final class TestServer {
   func connect() throws -> ByteChannel { try ByteChannel.connect(to: .unix(path: path)) }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct ServerTests {
+@Suite(.timeLimit(.minutes(10))) struct ServerTests {
   @Test func `our own client is served`() async throws {
     let test = try TestServer()
     let client = try await QMPClient.connect(to: test.path)
