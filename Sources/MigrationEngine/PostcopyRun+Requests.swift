@@ -9,7 +9,7 @@ extension PostcopyRun: ReturnPathTaker {
   func take(_ message: ReturnPathMessage, at arrival: ContinuousClock.Instant) throws {
     if case .requestPages = message {
       isInterrupted.store(true, ordering: .relaxed)
-      timeline.withLock { $0.lastRequest = arrival }
+      timeline.withLock { $0.requests.note(arrival) }
     }
     // Under one lock, so that no page is missed between the last one's confirmation and the end.
     try machine.withLock { machine in

@@ -61,13 +61,20 @@ extension PostcopyRun {
   }
 
   private var isQuiet: Bool {
-    guard let last = timeline.withLock({ $0.lastRequest }) else { return false }
+    guard let last = timeline.withLock({ $0.requests.last }) else { return false }
     return ContinuousClock.now - last > session.options.quietAfter
   }
 
-  private func nextWork() -> Work {
+  /// How many bytes may be under way now.
+  private var window: Int {
     let options = session.options
-    let window = isQuiet ? options.quietWindow : options.busyWindow
+    if isQuiet { return options.quietWindow }
+    let areFew = timeline.withLock { $0.requests.areFew(at: ContinuousClock.now) }
+    return areFew ? min(options.busyWindow * 4, options.quietWindow) : options.busyWindow
+  }
+
+  private func nextWork() -> Work {
+    let window = window
     return machine.withLock { machine in
       if machine.phase == .pushing, machine.flow.bytesUnderWay >= window,
         machine.answersApart || !machine.hasUrgentPages, machine.remainingPageCount > 0

@@ -225,7 +225,7 @@ final class PostcopyRun: SourceRun {
 /// When things happened, and how long requests took.
 struct PostcopyTimeline {
   var latency = LatencyHistogram()
-  var lastRequest: ContinuousClock.Instant?
+  var requests = RequestPace()
   var switchover: Duration?
   /// Bytes that had gone out when the device state was written.
   var switchoverBytes: UInt64?

@@ -21,6 +21,8 @@ public struct SourceOptions: Sendable {
   public var bandwidthLimit: UInt64?
   /// Bytes that may be under way unasked while the guest asks for pages: a requested page waits
   /// behind them, and behind their being put in place.
+  ///
+  /// Four times as many while it asks seldom.
   public var busyWindow = 128 << 10
   /// A `busyWindow` for a destination with a pager, which takes several microseconds to place each
   /// page: a requested page waits for those of the window, and less of one would leave the link
