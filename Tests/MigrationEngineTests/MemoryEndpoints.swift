@@ -135,3 +135,14 @@ extension ModelMachine {
     return memory
   }
 }
+
+extension DestinationOptions {
+  /// A model machine's small pages, in small reads, before or after it runs.
+  static var takingPostcopy: DestinationOptions {
+    var options = DestinationOptions()
+    options.decoder.targetPageSize = 1024
+    options.readByteCount = 4096
+    options.takesPostcopy = true
+    return options
+  }
+}

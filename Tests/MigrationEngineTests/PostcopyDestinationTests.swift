@@ -19,14 +19,6 @@ import Wire
       channel: channel, endpoint: MemorySource(machine), plan: plan, options: options)
   }
 
-  private func options() -> DestinationOptions {
-    var options = DestinationOptions()
-    options.decoder.targetPageSize = 1024
-    options.readByteCount = 4096
-    options.takesPostcopy = true
-    return options
-  }
-
   /// A machine all of whose blocks are made of target pages.
   private func machine(_ seed: UInt64) throws -> ModelMachine {
     try #require(
@@ -41,7 +33,7 @@ import Wire
     let machine = try machine(seed)
     let guest = TouchingGuest(machine, touches: machine.hostPages.shuffled())
     let (ours, theirs) = try ByteChannel.pair()
-    var options = options()
+    var options = DestinationOptions.takingPostcopy
     let statuses = Mutex<[MigrationStatus]>([])
     options.statusObserver = { status in statuses.withLock { $0.append(status) } }
     let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options)
@@ -79,7 +71,7 @@ import Wire
       !isLate || guest.value.isRunning
     }
     let engine = DestinationEngine(
-      channel: link.destination, endpoint: guest, options: options())
+      channel: link.destination, endpoint: guest, options: .takingPostcopy)
     for attempt in 0..<7 {
       let sender = source(machine, link.source, attempt == 0 ? .postcopy() : .recovery)
       let thread = try NamedThread(name: "source") { _ = try? sender.run() }
@@ -120,7 +112,7 @@ import Wire
     let machine = try machine(7)
     let guest = TouchingGuest(machine, touches: [], refusesDevices: true)
     let (ours, theirs) = try ByteChannel.pair()
-    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: .takingPostcopy)
     let sender = source(machine, ours, .postcopy())
     let failure = Mutex<MigrationError?>(nil)
     let thread = try NamedThread(name: "source") {
@@ -144,7 +136,7 @@ import Wire
     let machine = try machine(3)
     let guest = TouchingGuest(machine, touches: [])
     let (ours, theirs) = try ByteChannel.pair()
-    var options = options()
+    var options = DestinationOptions.takingPostcopy
     options.takesPostcopy = false
     let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options)
     let sender = source(machine, ours, .postcopy())

@@ -34,14 +34,6 @@ import Wire
       channel: channel, endpoint: MemorySource(machine), plan: plan, options: options)
   }
 
-  private func options() -> DestinationOptions {
-    var options = DestinationOptions()
-    options.decoder.targetPageSize = 1024
-    options.readByteCount = 4096
-    options.takesPostcopy = true
-    return options
-  }
-
   @Test(.timeLimit(.minutes(1)), arguments: 0..<20)
   func `a guest has every page it touches, and what it asks for goes past the rest`(
     seed: UInt64
@@ -51,7 +43,7 @@ import Wire
     let (ours, theirs) = try ByteChannel.pair()
     let (urgent, urgentEnd) = try CountedLink.pair()
     let preempt = PreemptReception()
-    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: .takingPostcopy)
     let sender = source(machine, ours, .postcopy(hotPageLimit: Int(seed % 3))) {
       preempt.take(urgentEnd)
       return urgent.channel
@@ -107,7 +99,7 @@ import Wire
           _ = try engine.resume(over: main.destination, preempt: preempt)
         } else {
           let new = DestinationEngine(
-            channel: main.destination, endpoint: guest, options: options())
+            channel: main.destination, endpoint: guest, options: .takingPostcopy)
           engine.withLock { $0 = new }
           _ = try new.run(preempt: preempt)
         }
@@ -137,7 +129,7 @@ import Wire
     let machine = try machine(4)
     let guest = TouchingGuest(machine, touches: [])
     let (ours, theirs) = try ByteChannel.pair()
-    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: .takingPostcopy)
     let sender = source(machine, ours, .postcopy(), nil)
     let failure = Mutex<MigrationError?>(nil)
     let thread = try NamedThread(name: "source") {
@@ -161,7 +153,7 @@ import Wire
     let machine = try machine(5)
     let guest = TouchingGuest(machine, touches: [])
     let (ours, theirs) = try ByteChannel.pair()
-    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: .takingPostcopy)
     let thread = try NamedThread(name: "destination") { _ = try? engine.run() }
     let sender = source(machine, ours, .postcopy()) { throw Refused(description: "refused") }
     let error = #expect(throws: MigrationError.self) { try sender.run() }
@@ -179,7 +171,7 @@ import Wire
     let (ours, theirs) = try ByteChannel.pair()
     let (near, far) = try ByteChannel.pair()
     let preempt = PreemptReception()
-    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options())
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: .takingPostcopy)
     // The word comes before the end of the stream, as it may over independent channels.
     preempt.take(far)
     var encoder = StreamEncoder(targetPageSize: 1024)

@@ -34,15 +34,21 @@ struct RecoveryTests {
     for side in [source, target] { try side.require(.postcopyPaused) }
   }
 
+  /// A machine that waits for one to come.
+  private func waiting() throws -> MovingMachine {
+    let machine = try MovingMachine(isIncoming: true, runsOn: true)
+    // As on the command line: what cannot be loaded ends the process.
+    try machine.machine.migration.receive(
+      from: Self.address(MovingMachine.path("sock")), MovingMachine.options(Self.capabilities),
+      exitsOnError: true)
+    return machine
+  }
+
   /// A machine that was sent ahead of its memory, and one that it is at: the link is broken.
   private func interrupted() throws -> (source: MovingMachine, target: MovingMachine) {
     let source = try MovingMachine()
     try source.requireHealth()
-    let target = try MovingMachine(isIncoming: true, runsOn: true)
-    // As on the command line: what cannot be loaded ends the process.
-    try target.machine.migration.receive(
-      from: Self.address(MovingMachine.path("sock")), MovingMachine.options(Self.capabilities),
-      exitsOnError: true)
+    let target = try waiting()
     try interrupt(source, to: target)
     return (source, target)
   }
@@ -108,10 +114,7 @@ struct RecoveryTests {
   func `a machine that came here and goes on is no destination, whatever its link does`() throws {
     let source = try MovingMachine()
     try source.requireHealth()
-    let middle = try MovingMachine(isIncoming: true, runsOn: true)
-    try middle.machine.migration.receive(
-      from: Self.address(MovingMachine.path("sock")), MovingMachine.options(Self.capabilities),
-      exitsOnError: true)
+    let middle = try waiting()
     try source.send(middle.listeningAddress, Self.capabilities)
     try #require(try source.migrationEnd().status == .completed)
     try #require(try middle.migrationEnd().status == .completed)
