@@ -82,7 +82,12 @@ extension ByteChannel {
     }
     guard result >= 0 else { throw .failed(action: action, code: Int32(-result)) }
     setFlag(number, O_NONBLOCK, false)
-    if candidate.family != AF_UNIX { TCPOptions.sendAtOnce(number) }
+    if candidate.family != AF_UNIX {
+      TCPOptions.sendAtOnce(number)
+      if SocketAddress.local(of: number)?.isOnSameHost(as: candidate) == true {
+        TCPOptions.queueLittle(number)
+      }
+    }
     return try ByteChannel(adopting: descriptor, peer: "\(address)")
   }
 
@@ -166,5 +171,19 @@ enum TCPOptions {
     // SAFETY: the kernel reads the local. Where it refuses, the channel is only slower.
     _ = unsafe setsockopt(
       descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+  }
+
+  /// Bytes that may wait to be read by a peer on this host.
+  ///
+  /// There is no way to fill, and what waits in a queue that the kernel lets grow to megabytes has
+  /// left the processor's cache by the time it is read: reading it takes twice as long.
+  private static let queuedByteCount: Int32 = 256 << 10
+
+  /// For a connection that does not leave this host.
+  static func queueLittle(_ descriptor: Int32) {
+    var count = queuedByteCount
+    // SAFETY: the kernel reads the local. Where it refuses, the channel is only slower.
+    _ = unsafe setsockopt(
+      descriptor, SOL_SOCKET, SO_SNDBUF, &count, socklen_t(MemoryLayout<Int32>.size))
   }
 }

@@ -82,6 +82,20 @@ struct SocketAddress {
     }
   }
 
+  /// Whether two addresses are one host's, as those of both ends of a connection that does not leave
+  /// it are.
+  func isOnSameHost(as other: SocketAddress) -> Bool {
+    guard family == other.family else { return false }
+    if isLoopback { return other.isLoopback }
+    switch family {
+    case AF_INET: return load(at: 4) as UInt32 == other.load(at: 4)
+    case AF_INET6:
+      return load(at: 8) as UInt64 == other.load(at: 8)
+        && load(at: 16) as UInt64 == other.load(at: 16)
+    default: return false
+    }
+  }
+
   private func load<Value: FixedWidthInteger & BitwiseCopyable>(at offset: Int) -> Value {
     // SAFETY: the callers' offsets lie inside the 128 bytes of the storage.
     unsafe withUnsafeBytes(of: storage) {

@@ -118,6 +118,23 @@ import Transport
     #expect(!pipe.isSocket && first.isSocket)
   }
 
+  @Test(arguments: ["127.0.0.1", "localhost"])
+  func `little waits for a reader on the same host`(_ host: String) throws {
+    let listener = try Listener(.tcp(host: host, port: 0))
+    let channel = try ByteChannel.connect(to: listener.address)
+    let room = try #require(channel.sendBufferByteCount())
+    // Twice what was asked for, unless the kernel allows less.
+    #expect(room <= 512 << 10)
+    // A buffer that adjusts itself grows as more is written and acknowledged.
+    let peer = try listener.accept()
+    for _ in 0..<64 {
+      try channel.write([UInt8](repeating: 1, count: 64 << 10))
+      var left = 64 << 10
+      while left > 0 { left -= try peer.read(atMost: left).count }
+    }
+    #expect(channel.sendBufferByteCount() == room)
+  }
+
   @Test func `a wait for bytes ends by them, by the deadline, or by the end`() throws {
     let (first, second) = try ByteChannel.pair()
     #expect(try !first.waitForBytes(until: .now + .milliseconds(20)))
