@@ -82,8 +82,7 @@ struct SocketAddress {
     }
   }
 
-  /// Whether two addresses are one host's, as those of both ends of a connection that does not leave
-  /// it are.
+  /// Whether two addresses are one host's, as those of a connection are that does not leave it.
   func isOnSameHost(as other: SocketAddress) -> Bool {
     guard family == other.family else { return false }
     if isLoopback { return other.isLoopback }

@@ -1,10 +1,7 @@
-// A few pages that came as hashes, read from what is held here and compared: by a thread of their
-// own where they come in large numbers, so that one batch is placed while the next is looked for.
+// A few pages that came as hashes, read from what is held here and compared.
 
 internal import MigrationCore
 internal import PageHash
-internal import Synchronization
-internal import Transport
 internal import Wire
 
 /// Pages that are read and compared together; one thread at a time uses a batch.
@@ -63,82 +60,5 @@ final class KnownPagesBatch: @unchecked Sendable {
         if wanted.count < pages.count { room.copyPage(place, of: spare, to: index) }
       }
     }
-  }
-}
-
-/// A thread that looks for the pages of one batch at a time.
-final class KnownPagesFinder: Sendable {
-  private enum Work {
-    case none
-    case wanted(KnownPagesBatch)
-    case found
-    case ended
-  }
-
-  private let work = Mutex(Work.none)
-  private let signal = Signal()
-
-  /// Starts the thread.
-  init(_ contents: [any KnownContent]) throws {
-    let digester = try Digester()
-    _ = try NamedThread(name: "godwit-lookup") { [self] in
-      while let batch = next() {
-        batch.find(in: contents, digester)
-        finish()
-      }
-    }
-  }
-
-  /// Hands a batch over, which is the thread's until ``wait()`` returns.
-  func begin(_ batch: KnownPagesBatch) {
-    work.withLock { $0 = .wanted(batch) }
-    signal.announce()
-  }
-
-  /// Waits until the batch that was handed over has been looked for.
-  func wait() {
-    while true {
-      let seen = signal.changeCount
-      let isDone = work.withLock { work in
-        switch work {
-        case .none, .ended: return true
-        case .wanted: return false
-        case .found:
-          work = .none
-          return true
-        }
-      }
-      if isDone { return }
-      signal.wait(after: seen, timeout: .seconds(1))
-    }
-  }
-
-  /// Ends the thread; nothing may be under way.
-  func end() {
-    work.withLock { $0 = .ended }
-    signal.announce()
-  }
-
-  private func next() -> KnownPagesBatch? {
-    while true {
-      let seen = signal.changeCount
-      let (batch, isOver) = work.withLock { work -> (KnownPagesBatch?, Bool) in
-        switch work {
-        case .wanted(let batch): (batch, false)
-        case .none, .found: (nil, false)
-        case .ended: (nil, true)
-        }
-      }
-      if let batch { return batch }
-      if isOver { return nil }
-      signal.wait(after: seen, timeout: .seconds(1))
-    }
-  }
-
-  private func finish() {
-    work.withLock { work in
-      if case .wanted = work { work = .found }
-    }
-    signal.announce()
   }
 }

@@ -8,8 +8,8 @@ internal import Wire
 
 /// The hashes that came and are not placed yet, and the pages that could not be.
 ///
-/// One thread uses it, the one that receives. A full batch is looked for by a thread beside it,
-/// while the one before is placed; what is left when no more has come is looked for at once.
+/// One thread uses it, the one that receives. Full batches are looked for by a thread beside it,
+/// while those before are placed; what is left when no more has come is looked for at once.
 final class KnownPagesReception {
   /// Places a page that is here.
   typealias Placing = (RAMPageAddress, RawSpan) throws -> Void
@@ -20,10 +20,14 @@ final class KnownPagesReception {
   private var missed: MissedPages
   private var wasAnyMissed = false
   private var filling = KnownPagesBatch()
-  private var other = KnownPagesBatch()
-  /// The batch that is being looked for beside this thread.
-  private var underWay: KnownPagesBatch?
+  /// Batches that are used again.
+  private var empty: [KnownPagesBatch] = []
+  /// How many are with the finder.
+  private var underWayCount = 0
   private var finder: KnownPagesFinder?
+
+  /// The most batches that are with the finder.
+  private static let underWayLimit = 3
 
   /// Nothing has come; the blocks are those of the stream.
   init(
@@ -35,13 +39,16 @@ final class KnownPagesReception {
     missed = MissedPages(blocks: blocks, pageSize: knownPageByteCount)
   }
 
-  deinit {
-    finder?.wait()
+  deinit { end() }
+
+  /// Ends the thread that looks for pages, if there is one; nothing more is added.
+  func end() {
     finder?.end()
+    finder = nil
   }
 
   /// Whether pages have to be settled before anything else of the stream is looked at.
-  var hasPending: Bool { !filling.isEmpty || underWay != nil }
+  var hasPending: Bool { !filling.isEmpty || underWayCount > 0 }
 
   /// Pages that were told as missed and have not come since.
   var missedCount: Int { missed.count }
@@ -62,30 +69,38 @@ final class KnownPagesReception {
     if wasAnyMissed { missed.discard(block: block, ranges) }
   }
 
-  /// Has the full batch looked for, and places the one before it; what the source has to be told.
+  /// Has the full batch looked for, and places those that were; what the source has to be told.
   func advance(_ place: Placing) throws -> [ReturnPathMessage] {
     let finder = try self.finder ?? KnownPagesFinder(contents)
     self.finder = finder
-    finder.wait()
-    let found = underWay
-    underWay = filling
     finder.begin(filling)
-    filling = found ?? other
-    return try found.map { try put($0, place) } ?? []
+    filling = empty.popLast() ?? KnownPagesBatch()
+    underWayCount += 1
+    return try putFound(of: finder, leaving: Self.underWayLimit, place)
   }
 
   /// Places everything that came, and says what the source has to be told before anything else.
   func settle(_ place: Placing) throws -> [ReturnPathMessage] {
     var messages: [ReturnPathMessage] = []
-    if let found = underWay {
-      finder?.wait()
-      underWay = nil
-      other = found
-      messages = try put(found, place)
-    }
+    if let finder { messages = try putFound(of: finder, leaving: 0, place) }
     guard !filling.isEmpty else { return messages }
     filling.find(in: contents, digester)
     return messages + (try put(filling, place))
+  }
+
+  /// Places the batches that have been looked for, and waits for more while too many are under way.
+  private func putFound(
+    of finder: KnownPagesFinder, leaving limit: Int, _ place: Placing
+  ) throws -> [ReturnPathMessage] {
+    var messages: [ReturnPathMessage] = []
+    while underWayCount > 0,
+      let found = underWayCount > limit ? finder.awaitFound() : finder.takeFound()
+    {
+      underWayCount -= 1
+      empty.append(found)
+      messages += try put(found, place)
+    }
+    return messages
   }
 
   /// Places what is here of a batch, and empties it.
