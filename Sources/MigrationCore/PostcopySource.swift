@@ -191,10 +191,14 @@ public struct PostcopySource: Sendable {
   /// Whether `nextRequested` has something to hand out.
   public var hasUrgentPages: Bool { phase == .pushing && scheduler.hasRequests }
 
-  /// The elements that were handed out last could not be written whole.
+  /// The elements that were handed out last were not written whole: the last bytes of them are not
+  /// with the kernel, and never will be.
+  ///
+  /// Not to be called once they are, whatever goes wrong then: a whole package may run.
   public mutating func writeFailed() {
-    // A package that is not whole runs nothing.
-    if phase == .switching { destinationRunState = .notStarted }
+    // A package is the last of what it is handed out with, and one that is not whole runs nothing.
+    // A destination that has said that it runs is believed all the same.
+    if phase == .switching, destinationRunState == .unknown { destinationRunState = .notStarted }
   }
 
   /// A batch of pages was written; the value of the PING that follows it, if one does.

@@ -36,12 +36,13 @@ extension PostcopyRun {
       if let preempt = session.preempt { try answer(over: preempt, since: nil, reader) }
       switch nextWork() {
       case .elements(let elements):
-        if elements.contains(.package) || elements.contains(.resume) { try openPreemptChannel() }
-        try session.format.append(elements, to: &encoder)
-        if elements.contains(.ramSetup) || elements.contains(.resume) {
-          try session.known?.ask(&encoder)
+        do {
+          try write(elements, &encoder)
+        } catch {
+          // Only here: what goes wrong once a package is whole does not tell that it never ran.
+          machine.withLock { $0.writeFailed() }
+          throw error
         }
-        try writing.withLock { _ in try session.flush(&encoder) }
         if elements.contains(.package) {
           timeline.withLock { timeline in
             timeline.switchover = session.elapsed
@@ -58,6 +59,16 @@ extension PostcopyRun {
       }
       try noteProgress()
     }
+  }
+
+  /// Writes elements; throws where the kernel has not taken all of them.
+  private func write(_ elements: [SourceElement], _ encoder: inout StreamEncoder) throws {
+    if elements.contains(.package) || elements.contains(.resume) { try openPreemptChannel() }
+    try session.format.append(elements, to: &encoder)
+    if elements.contains(.ramSetup) || elements.contains(.resume) {
+      try session.known?.ask(&encoder)
+    }
+    try writing.withLock { _ in try session.flush(&encoder) }
   }
 
   private var isQuiet: Bool {

@@ -106,7 +106,6 @@ final class PostcopyRun: SourceRun {
     do {
       try write()
     } catch {
-      machine.withLock { $0.writeFailed() }
       failure.store(error)
     }
   }

@@ -190,6 +190,15 @@ import Wire
     #expect(source.destinationRunState == .notStarted)
   }
 
+  @Test func `a destination that said it runs is believed, whatever could not be written`() throws {
+    var source = source()
+    _ = source.next()
+    _ = source.next()
+    try source.receive(.pong(3))
+    source.writeFailed()
+    #expect(source.destinationRunState == .running)
+  }
+
   @Test func `with damaged pages the stream has no end`() throws {
     var source = source()
     open(&source)

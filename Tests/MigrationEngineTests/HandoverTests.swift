@@ -1,0 +1,86 @@
+// The moment at which a machine goes over, and what a source knows of it then: links, and people,
+// that end the move just there; destinations whose last word comes where it is not expected.
+
+import Glibc
+import MigrationCore
+import Simulation
+import Synchronization
+import Testing
+import Transport
+import Wire
+
+@testable import MigrationEngine
+
+@Suite struct `The handover of a machine` {
+  /// COMMAND PACKAGED, up to its length.
+  private static let package: [UInt8] = [8, 0, 7, 0, 4]
+  private static let shutWithFailure: [UInt8] = [0, 1, 0, 4, 0, 0, 0, 1]
+
+  /// A machine whose package is larger than what a socket holds.
+  private final class Large: SourceEndpoint {
+    let model = MemorySource(ModelMachine(seed: 3))
+    let deviceState: DeviceState = {
+      var encoder = StreamEncoder()
+      try? encoder.appendFullSection(
+        SectionHeader(id: 9, name: "d", instanceID: 0, versionID: 1),
+        payload: [UInt8](repeating: 7, count: 4 << 20))
+      return DeviceState(bytes: encoder.buffer, description: nil)
+    }()
+
+    var configuration: StreamConfiguration { model.configuration }
+    var blocks: [RAMBlockDescription] { model.blocks }
+    var targetPageSize: Int { model.targetPageSize }
+    var ramSectionID: UInt32 { model.ramSectionID }
+
+    func read(
+      _ page: RAMPageAddress, byteCount: Int, into buffer: UnsafeMutableRawBufferPointer
+    ) throws -> PageContent { try model.read(page, byteCount: byteCount, into: buffer) }
+  }
+
+  /// Cancels an instant restore when the first bytes of its package have come, or all of them;
+  /// what the source then says of the machine.
+  private func cancelled(onceWhole: Bool) throws -> (MigrationError?, MigrationStatus) {
+    let (ours, theirs) = try ByteChannel.pair()
+    var options = SourceOptions()
+    options.ordinaryPageSize = 1024
+    let run = PostcopyRun(
+      channel: ours, endpoint: Large(), options: options, beginning: .fresh(hotPageLimit: 0))
+    let outcome = Outcome()
+    let thread = try NamedThread(name: "source") {
+      do throws(MigrationError) {
+        try run.run()
+      } catch {
+        outcome.error.withLock { $0 = error }
+      }
+    }
+    var received: [UInt8] = []
+    while !received.contains(Self.package) { received += try theirs.read(atMost: 4096) }
+    if onceWhole {
+      // What follows the writing of the package has to wait for this.
+      try run.machine.withLock { _ in
+        while try theirs.waitForBytes(until: .now + .milliseconds(200)) {
+          _ = try theirs.read(atMost: 1 << 20)
+        }
+        run.cancel()
+      }
+    } else {
+      run.cancel()
+    }
+    thread.join()
+    return (outcome.error.withLock { $0 }, run.counters.snapshot.status)
+  }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `a package that went out whole may run, whatever ends the move just behind it`() throws {
+    let (error, status) = try cancelled(onceWhole: true)
+    #expect(error?.destinationRunState == .unknown)
+    #expect(status == .postcopyPaused)
+  }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `a package that did not go out whole runs nothing`() throws {
+    let (error, status) = try cancelled(onceWhole: false)
+    #expect(error?.destinationRunState == .notStarted)
+    #expect(status == .cancelled)
+  }
+}
