@@ -186,13 +186,14 @@ final class LiveRun: Sendable {
       behind: SourceSession(session, carrying: state), missing: missing, signal: signal,
       failure: failure)
     // From here on the return path's reader serves its requests, and nothing can be cancelled.
-    let isInTime = machine.withLock { _ in
-      guard !session.isCancelled else { return false }
+    let isInTime = try machine.withLock { machine in
+      try checkGoingOn()
+      // All of that took its time, in which the destination may have said that it failed.
+      guard machine.phase == .switchingToPostcopy else { return false }
       postcopy.withLock { $0 = run }
       return true
     }
-    guard isInTime else { throw TransportError.cancelled(action: "Switching over") }
-    run.send()
+    if isInTime { run.send() }
   }
 
   /// The host pages of each block that are not at the destination as they are here.
@@ -228,7 +229,13 @@ extension LiveRun: ReturnPathTaker {
     }
     if case .pong(1) = message { session.preempt?.noteAnswer() }
     if try takeKnown(message) { return }
-    try machine.withLock { try $0.receive(message) }
+    let successor = try machine.withLock { machine -> PostcopyRun? in
+      // It takes over under this lock, and a word that came just then is meant for it.
+      if let postcopy = postcopy.withLock({ $0 }) { return postcopy }
+      try machine.receive(message)
+      return nil
+    }
+    try successor?.take(message, at: arrival)
   }
 
   func answer(

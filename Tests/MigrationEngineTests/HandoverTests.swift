@@ -83,4 +83,36 @@ import Wire
     #expect(error?.destinationRunState == .notStarted)
     #expect(status == .cancelled)
   }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `a destination that fails while its source gets ready is not sent the package`() throws {
+    let (ours, theirs) = try ByteChannel.pair()
+    let received = Mutex<[UInt8]>([])
+    let machine = WritingMemory(
+      pageCounts: [20],
+      onTakingState: {
+        // Its source hears of it while it takes the state of the devices.
+        try? theirs.write(Self.shutWithFailure)
+        usleep(100_000)
+      }
+    ) { _ in nil }
+    let peer = try NamedThread(name: "peer") {
+      while let bytes = try? theirs.read(atMost: 65536), !bytes.isEmpty {
+        received.withLock { $0 += bytes }
+      }
+    }
+    var options = LiveSourceOptions()
+    options.usesReturnPath = true
+    options.allowsPostcopy = true
+    let sender = LiveSourceEngine(channel: ours, endpoint: machine, options: options)
+    _ = sender.startPostcopy()
+    let error = #expect(throws: MigrationError.self) { try sender.run() }
+    peer.join()
+    guard case .destinationFailed(1) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+    #expect(sender.account.progress.status == .failed)
+    #expect(!received.withLock { $0 }.contains(Self.package))
+  }
 }

@@ -23,12 +23,16 @@ final class WritingMemory: LiveSourceEndpoint, @unchecked Sendable {
   private let state = Mutex(State())
   /// Called for each page that is taken out to be sent, before it is looked at.
   let onSend: @Sendable (WritingMemory) -> Void
+  /// Called when the state of the devices is taken.
+  let onTakingState: @Sendable () -> Void
 
   init(
     pageCounts: [Int], onSend: @escaping @Sendable (WritingMemory) -> Void = { _ in },
+    onTakingState: @escaping @Sendable () -> Void = {},
     _ content: (RAMPageAddress) -> [UInt8]?
   ) {
     self.onSend = onSend
+    self.onTakingState = onTakingState
     blocks = pageCounts.enumerated().map { index, count in
       RAMBlockDescription(name: "block\(index)", usedLength: UInt64(count * Self.size))
     }
@@ -155,7 +159,10 @@ final class WritingMemory: LiveSourceEndpoint, @unchecked Sendable {
 
   func pause() throws { state.withLock { $0.isPaused = true } }
 
-  func takeDeviceState() throws -> DeviceState { Self.devices }
+  func takeDeviceState() throws -> DeviceState {
+    onTakingState()
+    return Self.devices
+  }
 
   func endRounds() { state.withLock { $0.isTracked = false } }
 
