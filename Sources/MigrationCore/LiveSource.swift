@@ -304,7 +304,8 @@ public struct LiveSource: Sendable {
   /// Before the machine is stopped, the destination has told what it misses; whether the machine is
   /// to be stopped now: if too much is left again, it goes on running first.
   public mutating func settledMisses(remaining: UInt64) -> Bool {
-    precondition(phase == .stopping, "settled for a machine that was not about to be stopped")
+    // The destination may have ended the move meanwhile, in the very bytes of its answer.
+    guard phase == .stopping else { return false }
     self.remaining = remaining
     guard !wantsPostcopy, !convergence.fits(remaining) else { return true }
     phase = .copying

@@ -50,6 +50,9 @@ final class ReturnPathReader: Sendable {
           failure.store(error)
           session.breakLink()
         }
+        // Nothing is asked for any more, and who waits for the destination's answer to connect to
+        // it waits in vain.
+        session.preempt?.end()
         ended.store(true, ordering: .releasing)
         signal.announce()
       }

@@ -115,4 +115,33 @@ import Wire
     #expect(sender.account.progress.status == .failed)
     #expect(!received.withLock { $0 }.contains(Self.package))
   }
+
+  @Test(.timeLimit(.minutes(1)), arguments: [false, true])
+  func `a destination that fails where a word of it is waited for ends the move at once`(
+    usesPreempt: Bool
+  ) throws {
+    let (ours, theirs) = try ByteChannel.pair()
+    let machine = WritingMemory(pageCounts: [20]) { _ in nil }
+    let peer = try NamedThread(name: "peer") {
+      _ = try? theirs.read(atMost: 16)
+      try? theirs.write(Self.shutWithFailure)
+      while let bytes = try? theirs.read(atMost: 65536), !bytes.isEmpty {}
+    }
+    var options = LiveSourceOptions()
+    options.usesReturnPath = true
+    options.announcementPatience = .seconds(20)
+    options.usesKnownPages = !usesPreempt
+    options.allowsPostcopy = usesPreempt
+    if usesPreempt { options.openPreemptChannel = { throw Refused(description: "never asked") } }
+    let sender = LiveSourceEngine(channel: ours, endpoint: machine, options: options)
+    if usesPreempt { _ = sender.startPostcopy() }
+    let start = ContinuousClock.now
+    let error = #expect(throws: MigrationError.self) { try sender.run() }
+    #expect(ContinuousClock.now - start < .seconds(5))
+    peer.join()
+    guard case .destinationFailed(1) = error else {
+      Issue.record("\(String(describing: error))")
+      return
+    }
+  }
 }

@@ -162,6 +162,50 @@ import Wire
     #expect(moved.memory == machine.content)
   }
 
+  @Test(.timeLimit(.minutes(1)), arguments: [false, true])
+  func `a destination that fails with its answer, or in place of it, ends the move`(
+    inPlace: Bool
+  ) throws {
+    let machine = machine(7)
+    let contents = [try MadeContent(Array(machine.content.values))]
+    let (source, near) = try ByteChannel.pair()
+    let (far, destination) = try ByteChannel.pair()
+    let forth = try NamedThread(name: "forth") {
+      while let bytes = try? near.read(atMost: 65536), !bytes.isEmpty {
+        guard (try? far.write(bytes)) != nil else { break }
+      }
+      try? far.shutdownWrite()
+    }
+    let back = try NamedThread(name: "back") {
+      var left: [UInt8] = []
+      while let bytes = try? far.read(atMost: 65536), !bytes.isEmpty {
+        left += bytes
+        var passed: [UInt8] = []
+        while left.count >= 4, case let length = 4 + Int(left[2]) << 8 + Int(left[3]),
+          left.count >= length
+        {
+          let message = Array(left.prefix(length))
+          left.removeFirst(length)
+          let isAnswer = message.starts(with: [0, 2, 0, 4, 0x47, 0x57])
+          if !isAnswer || !inPlace { passed += message }
+          // Both in one piece: whoever reads the one has the other.
+          if isAnswer { passed += [0, 1, 0, 4, 0, 0, 0, 1] }
+        }
+        try? near.write(passed)
+      }
+      near.shutdownBoth()
+    }
+    let start = ContinuousClock.now
+    let moved = try move(machine, known: contents, over: (source, destination))
+    #expect(ContinuousClock.now - start < .seconds(20))
+    guard case .destinationFailed(1) = moved.sourceError else {
+      Issue.record("\(String(describing: moved.sourceError))")
+      return
+    }
+    for thread in [forth, back] { thread.join() }
+    #expect(!moved.kept.isComplete)
+  }
+
   @Test(.timeLimit(.minutes(1)), arguments: 0..<10)
   func `a link that breaks anywhere leaves one machine`(seed: UInt64) throws {
     let machine = machine(seed)

@@ -26,7 +26,7 @@ extension LiveRun {
       let patience = session.options.announcementPatience / (isHasty ? Self.haste : 1)
       let left = start + patience - session.elapsed
       try checkGoingOn()
-      guard left > .zero, !known.isAnnounced else { return }
+      guard left > .zero, !known.isAnnounced, !isOver else { return }
       signal.wait(after: seen, timeout: left)
     }
   }
@@ -35,7 +35,7 @@ extension LiveRun {
   /// sent again.
   ///
   /// - Returns: whether the machine is to be stopped now; if the destination misses too much, it
-  ///   runs on until that has gone.
+  ///   runs on until that has gone, and if the destination has ended the move, for good.
   func settleKnownPages() throws -> Bool {
     guard let known = session.known, known.unconfirmedCount > 0 else { return true }
     var encoder = session.format.encoder()
@@ -46,7 +46,8 @@ extension LiveRun {
     while known.unconfirmedCount > 0 {
       let seen = signal.changeCount
       try checkGoingOn()
-      guard known.unconfirmedCount > 0 else { break }
+      // Its last word may come where its answer should have, and nothing comes after that.
+      guard known.unconfirmedCount > 0, !isOver else { break }
       signal.wait(after: seen, timeout: .milliseconds(500))
     }
     let remaining = endpoint.remainingByteCount
