@@ -66,6 +66,8 @@ extension LiveRun {
 
   private func sync() throws {
     let isLast = machine.withLock { $0.isStopped }
+    // One that was held goes on, and there may be no page left to tell it by.
+    if isLast { try counters.advance(to: .device) }
     let dirtied: UInt64
     do {
       // Taking the state may write to memory, which the last reading of the log has to see.

@@ -144,4 +144,26 @@ import Wire
       return
     }
   }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `a machine that was held goes over though no page is left`() throws {
+    let (ours, theirs) = try ByteChannel.pair()
+    let kept = SharedKept()
+    let engine = DestinationEngine(channel: theirs, endpoint: MemoryDestination(kept))
+    let destination = try NamedThread(name: "destination") { _ = try? engine.run() }
+    var options = LiveSourceOptions()
+    options.usesReturnPath = true
+    options.settings.pausesBeforeSwitchover = true
+    let held = Mutex<LiveSourceEngine?>(nil)
+    options.statusObserver = { status in
+      if status == .preSwitchover { _ = held.withLock { $0 }?.proceed() }
+    }
+    let sender = LiveSourceEngine(
+      channel: ours, endpoint: WritingMemory(pageCounts: [20]) { _ in nil }, options: options)
+    held.withLock { $0 = sender }
+    #expect(throws: Never.self) { try sender.run() }
+    destination.join()
+    #expect(sender.account.progress.status == .completed)
+    #expect(kept.value.isComplete)
+  }
 }
