@@ -47,8 +47,10 @@ extension MigrationError {
       .damagedPages(_, let state), .secondChannel(let state, _), .cancelled(let state):
       state
     case .interrupted: .running
+    // Rules that were broken say nothing about where the machine is.
+    case .internal: .unknown
     case .destinationClosed, .destinationFailed, .sourceClosed, .malformedStream, .refused,
-      .endpoint, .resources, .internal:
+      .endpoint, .resources:
       .notStarted
     }
   }
@@ -99,7 +101,7 @@ extension MigrationError: CustomStringConvertible {
     case .cancelled(let state):
       "The migration was cancelled. \(state.advice)"
     case .internal(let transition):
-      transition.description
+      "\(transition.description) \(DestinationRunState.unknown.advice)"
     }
   }
 

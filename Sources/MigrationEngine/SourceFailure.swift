@@ -38,9 +38,11 @@ extension MigrationError {
     case let error as MigrationError:
       self = error
     case let error as EndpointFailure:
-      self = .endpoint(during: error.activity, cause: error.cause)
-    case let error as ResourceFailure:
+      self = .own(during: error.activity, destination: state, cause: error.cause)
+    case let error as ResourceFailure where state == .notStarted:
       self = .resources(during: error.activity, cause: error.cause)
+    case let error as ResourceFailure:
+      self = .own(during: error.activity, destination: state, cause: error.cause)
     case let error as DestinationFailure:
       self = .destinationFailed(code: error.code)
     case let error as ProtocolViolation:
@@ -61,8 +63,17 @@ extension MigrationError {
     case is TransportError:
       self = .closed(during: activity, destination: state, cause: error)
     default:
-      self = .endpoint(during: activity, cause: error)
+      self = .own(during: activity, destination: state, cause: error)
     }
+  }
+
+  /// Something of this side failed; where the machine may run elsewhere by then, that counts more.
+  private static func own(
+    during activity: String, destination state: DestinationRunState, cause: any Error
+  ) -> MigrationError {
+    state == .notStarted
+      ? .endpoint(during: activity, cause: cause)
+      : .linkLost(during: activity, destination: state, cause: cause)
   }
 
   private static func closed(
