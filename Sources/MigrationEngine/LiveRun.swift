@@ -86,6 +86,10 @@ final class LiveRun: Sendable {
     var scratch = ReceiveBuffer(byteCount: 4096)
     // A broken link is an end too: what became of the machine, only the destination can tell.
     while let count = try? scratch.fill(from: session.channel), count > 0 {}
+    // Whoever gave the wait up did not see that end.
+    if session.isCancelled {
+      failure.store(TransportError.cancelled(action: "Waiting for the destination"))
+    }
   }
 
   private var outcome: SourceOutcome? {

@@ -22,6 +22,8 @@ final class PrecopyRun: SourceRun {
       ? machine.withLock { $0.destinationRunState } : .notStarted
   }
 
+  private var activity: String { machine.withLock { $0.activity } }
+
   var counters: ProgressCounters { session.counters }
   var report: SourceReport { session.report }
 
@@ -60,8 +62,7 @@ final class PrecopyRun: SourceRun {
         throw .cancelled(destination: state)
       }
       try? counters.advance(to: .failed)
-      throw MigrationError(
-        sending: error, during: machine.withLock { $0.activity }, destination: state)
+      throw MigrationError(sending: error, during: activity, destination: state)
     }
   }
 
@@ -171,7 +172,10 @@ final class PrecopyRun: SourceRun {
       while true {
         // Without a return path nothing comes but the end, and a broken link is an end too: what
         // became of the machine, only the destination can tell.
-        guard let count = try? scratch.fill(from: session.channel), count > 0 else { return }
+        if let count = try? scratch.fill(from: session.channel), count > 0 { continue }
+        // An end of this side's making is none of the destination's.
+        if session.isCancelled { throw TransportError.cancelled(action: activity) }
+        return
       }
     }
     try readReturnPath()

@@ -166,4 +166,31 @@ import Wire
     #expect(sender.account.progress.status == .completed)
     #expect(kept.value.isComplete)
   }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `giving up the wait for a destination that has all is no confirmation by it`() throws {
+    let (ours, theirs) = try ByteChannel.pair()
+    var options = SourceOptions()
+    options.ordinaryPageSize = 1024
+    let sender = SourceEngine(
+      channel: ours, endpoint: MemorySource(ModelMachine(seed: 4)), plan: .precopy(),
+      options: options)
+    let outcome = Outcome()
+    let thread = try NamedThread(name: "source") {
+      do throws(MigrationError) {
+        _ = try sender.run()
+      } catch {
+        outcome.error.withLock { $0 = error }
+      }
+    }
+    while try !theirs.read(atMost: 65536).isEmpty {}
+    #expect(sender.progress.status == .device)
+    sender.cancel()
+    thread.join()
+    guard case .cancelled(.unknown) = outcome.error.withLock({ $0 }) else {
+      Issue.record("\(String(describing: outcome.error.withLock { $0 }))")
+      return
+    }
+    #expect(sender.progress.status == .cancelled)
+  }
 }
