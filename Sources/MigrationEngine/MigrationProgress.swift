@@ -62,6 +62,8 @@ final class ProgressCounters: Sendable {
   let remainingRAMBytes = Atomic<UInt64>(0)
 
   private let observer: (@Sendable (MigrationStatus) -> Void)?
+  private let untold = Mutex<[MigrationStatus]>([])
+  private let telling = Mutex(())
 
   init(
     from status: MigrationStatus = .none,
@@ -71,13 +73,27 @@ final class ProgressCounters: Sendable {
     self.status.withLock { $0 = StatusLine(from: status) }
   }
 
+  /// Takes a step, and tells the observer.
   func advance(to next: MigrationStatus) throws(IllegalTransition) {
-    let isNew = try status.withLock { (line) throws(IllegalTransition) in
+    try note(next)
+    tell()
+  }
+
+  /// Takes a step that ``tell()`` is to follow, as soon as no lock is held that an observer may need.
+  func note(_ next: MigrationStatus) throws(IllegalTransition) {
+    try status.withLock { (line) throws(IllegalTransition) in
       let before = line.current
       try line.advance(to: next)
-      return before != next
+      if before != next { untold.withLock { $0.append(next) } }
     }
-    if isNew { observer?(next) }
+  }
+
+  /// Tells the observer of every step that it was not told of, in their order; each is told when
+  /// this returns, whichever thread does it.
+  func tell() {
+    telling.withLock { _ in
+      while let next = untold.withLock({ $0.isEmpty ? nil : $0.removeFirst() }) { observer?(next) }
+    }
   }
 
   var snapshot: MigrationProgress {

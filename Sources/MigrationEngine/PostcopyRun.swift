@@ -203,8 +203,10 @@ final class PostcopyRun: SourceRun {
 
   /// Takes note of the state that a message or a write led to.
   ///
-  /// Both threads call it; the status follows under the machine's lock, in the machine's order.
+  /// Both threads call it; the status follows under the machine's lock, in the machine's order, and
+  /// is told once the lock is free: whoever hears of it may ask how far everything is.
   func noteProgress() throws(IllegalTransition) {
+    defer { counters.tell() }
     try machine.withLock { machine throws(IllegalTransition) in
       counters.pageRequests.store(UInt64(machine.requestCount), ordering: .relaxed)
       counters.remainingRAMBytes.store(machine.remainingByteCount, ordering: .relaxed)
@@ -212,10 +214,10 @@ final class PostcopyRun: SourceRun {
       case .opening, .askingBitmaps, .awaitingBitmaps, .resuming, .finished: return
       case .sendingAhead, .switching:
         // Behind a precopy the devices are moving already.
-        try counters.advance(to: isBehindPrecopy ? .device : .active)
+        try counters.note(isBehindPrecopy ? .device : .active)
       case .pushing, .ending:
         let isRunning = machine.destinationRunState == .running
-        try counters.advance(to: isRunning ? .postcopyActive : .device)
+        try counters.note(isRunning ? .postcopyActive : .device)
       }
     }
   }

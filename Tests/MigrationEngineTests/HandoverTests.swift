@@ -193,4 +193,28 @@ import Wire
     }
     #expect(sender.progress.status == .cancelled)
   }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `who hears of a state may ask how far everything is`() throws {
+    let (ours, theirs) = try ByteChannel.pair()
+    let machine = ModelMachine(seed: 9)
+    let qemu = ModelQEMU(machine)
+    let destination = try qemu.serve(theirs)
+    let asked = Mutex<SourceEngine?>(nil)
+    let heard = Mutex<[MigrationStatus]>([])
+    var options = SourceOptions()
+    options.ordinaryPageSize = 1024
+    options.statusObserver = { status in
+      _ = asked.withLock { $0 }?.report
+      heard.withLock { $0.append(status) }
+    }
+    let sender = SourceEngine(
+      channel: ours, endpoint: MemorySource(machine), plan: .postcopy(), options: options)
+    asked.withLock { $0 = sender }
+    _ = try sender.run()
+    destination.join()
+    let statuses = heard.withLock { $0 }
+    #expect(statuses.prefix(2) == [.setup, .active])
+    #expect(statuses.suffix(2) == [.postcopyActive, .completed])
+  }
 }
