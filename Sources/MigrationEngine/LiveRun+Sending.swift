@@ -15,7 +15,7 @@ extension LiveRun {
   /// Does what the machine says until it says that it is over.
   func carryOut() throws {
     var gather = PageGather(session.format.encoder())
-    var pace = Pace()
+    var limiter = RateLimiter()
     while true {
       let seen = signal.changeCount
       let instruction = try machine.withLock { machine in
@@ -27,7 +27,7 @@ extension LiveRun {
       switch instruction {
       case .write(let elements): try write(elements, &gather)
       case .track: try track()
-      case .send: try sendBatch(&gather, &pace)
+      case .send: try sendBatch(&gather, &limiter)
       case .sync: try sync()
       case .throttle(let throttle): endpoint.throttle(throttle)
       case .pause: try pause()
@@ -117,10 +117,10 @@ extension LiveRun {
 
   // MARK: Pages
 
-  private func sendBatch(_ gather: inout PageGather, _ pace: inout Pace) throws {
+  private func sendBatch(_ gather: inout PageGather, _ limiter: inout RateLimiter) throws {
     let isStopped = machine.withLock { $0.isStopped }
     if isStopped { try counters.advance(to: .device) }
-    let limit = isStopped ? nil : bandwidthLimit.withLock { $0 }
+    let limit = isStopped ? nil : bandwidthLimit.value
     var room = Self.batchByteCount
     if let limit { room = max(pageByteCount, min(room, Int(clamping: limit / 10))) }
     room = room / pageByteCount * pageByteCount
@@ -137,7 +137,7 @@ extension LiveRun {
     let remaining = noteRemaining()
     let now = session.elapsed
     machine.withLock { $0.sent(memory, in: now - start, remaining: remaining) }
-    try rest(pace.delay(afterSending: wire, limit: limit), under: limit)
+    try rest(limiter.delay(afterSending: wire, limit: limit), under: limit)
   }
 
   /// Puts the next pages of the round into a batch; the bytes of memory that they are.
@@ -195,28 +195,9 @@ extension LiveRun {
       let left = end - session.elapsed
       guard left > .zero else { return }
       try checkGoingOn()
-      if bandwidthLimit.withLock({ $0 }) != limit { return }
+      if bandwidthLimit.value != limit { return }
       if machine.withLock({ $0.isPostcopyWanted }) { return }
       signal.wait(after: seen, timeout: left)
     }
-  }
-}
-
-/// Holds a sender to a number of bytes a second, which may change.
-struct Pace {
-  private var limit: UInt64?
-  private var limiter = RateLimiter(bytesPerSecond: nil)
-
-  /// How long to wait after so many more bytes were sent under a limit.
-  mutating func delay(afterSending byteCount: Int, limit: UInt64?) -> Duration {
-    guard let limit else {
-      self.limit = nil
-      return .zero
-    }
-    if limit != self.limit {
-      self.limit = limit
-      limiter = RateLimiter(bytesPerSecond: limit)
-    }
-    return limiter.delay(afterSending: byteCount)
   }
 }

@@ -12,7 +12,8 @@ final class LiveRun: Sendable {
   let endpoint: any LiveSourceEndpoint
   let options: LiveSourceOptions
   let machine: Mutex<LiveSource>
-  let bandwidthLimit: Mutex<UInt64?>
+  /// While the machine runs here; the session's is for when it runs there.
+  let bandwidthLimit: BandwidthLimit
   let timeline = Mutex(LiveTimeline())
   /// Announced whenever there may be something else to do.
   let signal = Signal()
@@ -34,7 +35,7 @@ final class LiveRun: Sendable {
     session = SourceSession(
       channel: channel, running: endpoint, options: sourceOptions,
       isPostcopy: options.allowsPostcopy, observer: options.statusObserver)
-    bandwidthLimit = Mutex(options.bandwidthLimit)
+    bandwidthLimit = BandwidthLimit(options.bandwidthLimit)
     machine = Mutex(
       LiveSource(
         settings: options.settings, usesReturnPath: options.usesReturnPath,
@@ -156,8 +157,9 @@ final class LiveRun: Sendable {
     signal.announce()
   }
 
-  func change(_ settings: LiveSettings, bandwidthLimit limit: UInt64?) {
-    bandwidthLimit.withLock { $0 = limit }
+  func change(_ settings: LiveSettings, bandwidthLimit: UInt64?, postcopyBandwidthLimit: UInt64?) {
+    self.bandwidthLimit.change(to: bandwidthLimit)
+    session.bandwidthLimit.change(to: postcopyBandwidthLimit)
     machine.withLock { $0.change(settings) }
     signal.announce()
   }

@@ -9,7 +9,8 @@ public struct LiveSourceOptions: Sendable {
   public var settings = LiveSettings()
   /// The most bytes a second while the machine runs here; nil for no limit, and it may change.
   public var bandwidthLimit: UInt64?
-  /// The most bytes a second that go unasked while the machine runs there; nil for no limit.
+  /// The most bytes a second that go unasked while the machine runs there; nil for no limit, and it
+  /// may change.
   public var postcopyBandwidthLimit: UInt64?
   /// Whether the destination confirms over a return path that it has loaded the machine.
   public var usesReturnPath = false
@@ -73,9 +74,13 @@ public final class LiveSourceEngine: Sendable {
   /// Ends the link in any case, because the process ends.
   public func abandon() { live.abandon() }
 
-  /// Takes changed wishes into account.
-  public func change(_ settings: LiveSettings, bandwidthLimit: UInt64?) {
-    live.change(settings, bandwidthLimit: bandwidthLimit)
+  /// Takes changed wishes into account, and changed limits: of ``LiveSourceOptions`` those that may
+  /// change.
+  public func change(
+    _ settings: LiveSettings, bandwidthLimit: UInt64?, postcopyBandwidthLimit: UInt64?
+  ) {
+    live.change(
+      settings, bandwidthLimit: bandwidthLimit, postcopyBandwidthLimit: postcopyBandwidthLimit)
   }
 
   /// Says that the machine, which stands and waits for it, may be switched over.

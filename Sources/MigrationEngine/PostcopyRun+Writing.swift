@@ -29,7 +29,7 @@ extension PostcopyRun {
     let reader = PageReader(
       endpoint: session.endpoint, format: session.format, counters: counters,
       known: session.known)
-    var limiter = RateLimiter(bytesPerSecond: session.options.bandwidthLimit)
+    var limiter = RateLimiter()
     while true {
       try checkGoingOn()
       let seen = signal.changeCount
@@ -51,7 +51,8 @@ extension PostcopyRun {
         }
       case .pages(let pages):
         let byteCount = try writeBatch(beginningWith: pages, reader, &encoder)
-        try waitForRate(limiter.delay(afterSending: byteCount))
+        let limit = session.bandwidthLimit.value
+        try rest(limiter.delay(afterSending: byteCount, limit: limit), under: limit)
       case .wait:
         signal.wait(after: seen, timeout: .milliseconds(200))
       case .finished:
@@ -195,13 +196,15 @@ extension PostcopyRun {
     }
   }
 
-  private func waitForRate(_ delay: Duration) throws {
+  /// Waits because of the bandwidth limit, until that changes.
+  private func rest(_ delay: Duration, under limit: UInt64?) throws {
     let end = ContinuousClock.now + delay
     while true {
       let seen = signal.changeCount
       let left = end - ContinuousClock.now
       guard left > .zero else { return }
       try checkGoingOn()
+      if session.bandwidthLimit.value != limit { return }
       signal.wait(after: seen, timeout: left)
     }
   }

@@ -82,6 +82,11 @@ final class PostcopyRun: SourceRun {
     signal.announce()
   }
 
+  func change(bandwidthLimit: UInt64?) {
+    session.bandwidthLimit.change(to: bandwidthLimit)
+    signal.announce()
+  }
+
   // MARK: From beginning to end
 
   func run() throws(MigrationError) {

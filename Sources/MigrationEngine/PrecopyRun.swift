@@ -46,6 +46,8 @@ final class PrecopyRun: SourceRun {
     batches.close()
   }
 
+  func change(bandwidthLimit: UInt64?) { session.bandwidthLimit.change(to: bandwidthLimit) }
+
   func run() throws(MigrationError) {
     session.begin()
     do {
@@ -146,7 +148,7 @@ final class PrecopyRun: SourceRun {
   }
 
   private func writeBatches() throws {
-    var limiter = RateLimiter(bytesPerSecond: session.options.bandwidthLimit)
+    var limiter = RateLimiter()
     var batchCount = 0
     while let batch = batches.take() {
       if lastBatch.load(ordering: .acquiring) == batchCount {
@@ -157,7 +159,7 @@ final class PrecopyRun: SourceRun {
       counters.bytesSent.add(UInt64(batch.count), ordering: .relaxed)
       let count = batch.count
       batches.recycle(batch)
-      let delay = limiter.delay(afterSending: count)
+      let delay = limiter.delay(afterSending: count, limit: session.bandwidthLimit.value)
       if delay > .zero { batches.pause(for: delay) }
     }
   }

@@ -40,6 +40,9 @@ public final class SourceEngine: Sendable {
   /// A machine that runs at the destination by then waits for a recovery.
   public func cancel() { plan.cancel() }
 
+  /// Changes the most bytes a second that go out unasked, from any thread, at any time.
+  public func change(bandwidthLimit: UInt64?) { plan.change(bandwidthLimit: bandwidthLimit) }
+
   /// Sends the machine; returns once the destination has everything.
   ///
   /// Blocks: call it on a thread of its own, once. Every thread it starts has ended when it
@@ -55,5 +58,6 @@ protocol SourceRun: Sendable {
   var counters: ProgressCounters { get }
   var report: SourceReport { get }
   func cancel()
+  func change(bandwidthLimit: UInt64?)
   func run() throws(MigrationError)
 }

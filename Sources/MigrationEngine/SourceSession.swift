@@ -11,6 +11,8 @@ final class SourceSession: Sendable {
   let endpoint: any SourceEndpoint
   let format: SourceFormat
   let options: SourceOptions
+  /// The limit of the options, which may have changed since.
+  let bandwidthLimit: BandwidthLimit
   let counters: ProgressCounters
   /// What the destination holds already, where both ends agreed on that.
   let known: KnownPagesSender?
@@ -43,19 +45,21 @@ final class SourceSession: Sendable {
   convenience init(_ other: SourceSession, carrying deviceState: DeviceState) {
     self.init(
       channel: other.channel, endpoint: other.endpoint, deviceState: deviceState,
-      options: other.options, isPostcopy: true, counters: other.counters, known: other.known,
-      preempt: other.preempt)
+      options: other.options, isPostcopy: true, counters: other.counters,
+      bandwidthLimit: other.bandwidthLimit, known: other.known, preempt: other.preempt)
     start.withLock { own in own = other.start.withLock { $0 } }
   }
 
   private init(
     channel: ByteChannel, endpoint: any SourceEndpoint, deviceState: DeviceState?,
     options: SourceOptions, isPostcopy: Bool, counters: ProgressCounters,
-    known: KnownPagesSender? = nil, preempt: PreemptLink? = nil
+    bandwidthLimit: BandwidthLimit? = nil, known: KnownPagesSender? = nil,
+    preempt: PreemptLink? = nil
   ) {
     self.channel = channel
     self.endpoint = endpoint
     self.options = options
+    self.bandwidthLimit = bandwidthLimit ?? BandwidthLimit(options.bandwidthLimit)
     self.counters = counters
     start = Mutex(nil)
     format = SourceFormat(
@@ -120,22 +124,36 @@ final class SourceSession: Sendable {
   }
 }
 
-/// Holds a writer to a number of bytes a second, over windows of a tenth of a second.
+/// The most bytes a second that go unasked, as it is at the moment; nil for no limit.
+final class BandwidthLimit: Sendable {
+  private let bytesPerSecond: Mutex<UInt64?>
+
+  init(_ bytesPerSecond: UInt64?) { self.bytesPerSecond = Mutex(bytesPerSecond) }
+
+  var value: UInt64? { bytesPerSecond.withLock { $0 } }
+
+  func change(to value: UInt64?) { bytesPerSecond.withLock { $0 = value } }
+}
+
+/// Holds a writer to a number of bytes a second, which may change, over windows of a tenth of a
+/// second.
 struct RateLimiter {
-  private let bytesPerSecond: UInt64?
+  private var limit: UInt64?
   private var windowStart = ContinuousClock.now
   private var bytesInWindow: UInt64 = 0
 
-  init(bytesPerSecond: UInt64?) {
-    self.bytesPerSecond = bytesPerSecond
-  }
-
-  /// How long to wait after `byteCount` more bytes were sent.
-  mutating func delay(afterSending byteCount: Int) -> Duration {
-    guard let bytesPerSecond, bytesPerSecond > 0 else { return .zero }
+  /// How long to wait after `byteCount` more bytes were sent under a limit.
+  mutating func delay(afterSending byteCount: Int, limit: UInt64?) -> Duration {
+    if limit != self.limit {
+      // What went out under another limit does not count.
+      self.limit = limit
+      windowStart = .now
+      bytesInWindow = 0
+    }
+    guard let limit, limit > 0 else { return .zero }
     bytesInWindow += UInt64(byteCount)
     let now = ContinuousClock.now
-    let due = Duration.seconds(Double(bytesInWindow) / Double(bytesPerSecond))
+    let due = Duration.seconds(Double(bytesInWindow) / Double(limit))
     let spent = now - windowStart
     if spent > due + .milliseconds(100) {
       // Time that was not used does not accumulate.

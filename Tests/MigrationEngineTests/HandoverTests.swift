@@ -217,4 +217,34 @@ import Wire
     #expect(statuses.prefix(2) == [.setup, .active])
     #expect(statuses.suffix(2) == [.postcopyActive, .completed])
   }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `the limit of what goes unasked may change while it goes`() throws {
+    let (ours, theirs) = try ByteChannel.pair()
+    let machine = ModelMachine(seed: 9)
+    let qemu = ModelQEMU(machine)
+    let destination = try qemu.serve(theirs)
+    var options = SourceOptions()
+    options.ordinaryPageSize = 1024
+    options.bandwidthLimit = 1
+    let changed = Mutex<SourceEngine?>(nil)
+    let thread = Mutex<NamedThread?>(nil)
+    options.statusObserver = { status in
+      guard status == .postcopyActive else { return }
+      // By then the first batch has gone, after which there are hours to wait.
+      let late = try? NamedThread(name: "change") {
+        usleep(50_000)
+        changed.withLock { $0 }?.change(bandwidthLimit: nil)
+      }
+      thread.withLock { $0 = late }
+    }
+    let sender = SourceEngine(
+      channel: ours, endpoint: MemorySource(machine), plan: .postcopy(), options: options)
+    changed.withLock { $0 = sender }
+    let report = try sender.run()
+    destination.join()
+    thread.withLock { $0.take() }?.join()
+    #expect(report.total >= .milliseconds(50))
+    #expect(qemu.model.firstWrongPage() == nil)
+  }
 }

@@ -71,8 +71,16 @@ struct LiveMoveTests {
     let target = try MovingMachine(isIncoming: true, runsOn: true)
     let capabilities: Set<String> = ["return-path", "postcopy-ram"]
     try target.receive("unix:" + MovingMachine.path("sock"), capabilities)
-    try source.send(target.listeningAddress, capabilities) { $0.set("max-bandwidth", 1) }
+    // At a byte a second, its memory would never be there.
+    try source.send(target.listeningAddress, capabilities) { options in
+      options.set("max-bandwidth", 1)
+      options.set("max-postcopy-bandwidth", 1)
+    }
     try source.machine.migration.startPostcopy()
+    try source.wait("a machine that runs there") {
+      source.machine.migration.account.status == .postcopyActive
+    }
+    source.machine.migration.apply(MovingMachine.options(capabilities))
     try #require(try source.migrationEnd().status == .completed)
     #expect(try target.migrationEnd().failure == nil)
     try target.requireHealth()

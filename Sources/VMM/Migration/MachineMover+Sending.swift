@@ -62,11 +62,12 @@ extension MachineMover {
   }
 
   func apply(_ settings: MigrationOptions) {
-    let sender = update { state in
+    let (sender, resumer) = update { state in
       state.settings = settings
-      return state.sender
+      return (state.sender, state.resumer)
     }
-    sender?.change(settings.liveSettings, bandwidthLimit: settings.bytesPerSecond)
+    sender?.change(to: settings)
+    resumer?.change(bandwidthLimit: settings.postcopyBytesPerSecond)
   }
 
   // MARK: The migration's own thread
@@ -85,7 +86,7 @@ extension MachineMover {
         guard !state.isCancelled else { return false }
         state.sender = engine
         // What was changed while the connection was made.
-        engine.change(state.settings.liveSettings, bandwidthLimit: state.settings.bytesPerSecond)
+        engine.change(to: state.settings)
         if state.wantsPostcopy { _ = engine.startPostcopy() }
         return true
       }

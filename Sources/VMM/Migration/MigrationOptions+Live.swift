@@ -2,6 +2,7 @@
 
 import JSON
 import MigrationCore
+import MigrationEngine
 
 extension MigrationOptions {
   /// Whether the destination answers over the same connection; a postcopy needs it.
@@ -35,5 +36,14 @@ extension MigrationOptions {
       trigger: number("throttle-trigger-threshold"), initial: number("cpu-throttle-initial"),
       increment: number("cpu-throttle-increment"), maximum: number("max-cpu-throttle"),
       tailslow: self["cpu-throttle-tailslow"].bool ?? false)
+  }
+}
+
+extension LiveSourceEngine {
+  /// Takes over what may change while a machine is sent.
+  func change(to options: MigrationOptions) {
+    change(
+      options.liveSettings, bandwidthLimit: options.bytesPerSecond,
+      postcopyBandwidthLimit: options.postcopyBytesPerSecond)
   }
 }
