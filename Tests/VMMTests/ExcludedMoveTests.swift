@@ -113,6 +113,8 @@ struct ExcludedMoveTests {
     let source = try Self.source()
     try source.send("exec:cat > /dev/null; exit 3")
     #expect(try source.migrationEnd().status == .failed)
+    // It went out whole, to whomever.
+    try source.machine.cont()
     try source.requireHealth()
     let file = MovingMachine.path("stream")
     defer { try? FileManager.default.removeItem(atPath: file) }

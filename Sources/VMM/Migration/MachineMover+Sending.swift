@@ -77,6 +77,8 @@ extension MachineMover {
     to peer: MigrationPeer, _ settings: MigrationOptions, leavingOut operatorsPages: [RAMRange]
   ) {
     let source = MachineSource(parts.ram, hooks(leavingOut: operatorsPages))
+    // What an error that says nothing about it means for the machine at the destination.
+    var knowledge = DestinationRunState.notStarted
     do {
       let channel = try MigrationChannel.open(
         peer, hasReturnPath: settings.usesReturnPath)
@@ -92,12 +94,16 @@ extension MachineMover {
       }
       guard isWanted else { throw MigrationError.cancelled(destination: .notStarted) }
       try engine.run()
-      try channel.requireCommandSuccess()
+      knowledge = settings.usesReturnPath ? .running : .unknown
+      // A destination that has confirmed has the machine, however the command between ends: it is
+      // ended by this side. Where nobody confirms, a command that failed may have failed to pass
+      // all of it on, or have failed after that.
+      if !settings.usesReturnPath { try channel.requireCommandSuccess() }
       try life.apply(.sendingDone)
       finishAccount()
       enter(.completed) { $0.hasLeft = settings.usesReturnPath }
     } catch {
-      settle(error, source)
+      settle(error, source, (error as? MigrationError)?.destinationRunState ?? knowledge)
     }
   }
 
@@ -165,9 +171,11 @@ extension MachineMover {
 
   // MARK: How it ended
 
-  /// Puts the machine into the state that follows from how its migration failed.
-  private func settle(_ error: any Error, _ source: MachineSource) {
-    let knowledge = (error as? MigrationError)?.destinationRunState ?? .notStarted
+  /// Puts the machine into the state that follows from how its migration failed, and from what is
+  /// known of it at the destination.
+  private func settle(
+    _ error: any Error, _ source: MachineSource, _ knowledge: DestinationRunState
+  ) {
     finishAccount()
     let isPostcopy = update { $0.sender?.account.progress.status == .postcopyPaused }
     if isPostcopy {
@@ -194,7 +202,9 @@ extension MachineMover {
       enter(.cancelling)
     }
     enter(isCancelled ? .cancelled : .failed) { state in
-      if !isCancelled || knowledge != .notStarted { state.account.failure = "\(error)" }
+      guard !isCancelled || knowledge != .notStarted else { return }
+      let doubt = knowledge == .unknown && source.frozenFrom != nil ? Self.doubtOfWhole : ""
+      state.account.failure = "\(error)" + doubt
     }
   }
 
@@ -202,6 +212,11 @@ extension MachineMover {
   static let doubt =
     " If it waits there, carry it on (migrate-recover, and migrate with resume here); if there is "
     + "none, migrate_cancel and cont let the machine go on here."
+
+  /// What a person can do about a machine that was sent whole and that nobody confirmed.
+  static let doubtOfWhole =
+    " It stands still here. Look at the destination: if it does not run there, cont lets it go on "
+    + "here."
 
   /// Keeps what the engine counted, which is asked no more.
   func finishAccount() {
