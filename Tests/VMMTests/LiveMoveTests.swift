@@ -155,6 +155,7 @@ struct LiveMoveTests {
     }
     try source.send(target.listeningAddress, capabilities, slow)
     try source.machine.migration.startPostcopy()
+    var transferred: UInt64 = 0
     for round in 0..<3 {
       try source.wait("pages that follow") {
         source.machine.migration.account.status == .postcopyActive
@@ -170,13 +171,30 @@ struct LiveMoveTests {
         }
       }
       #expect(source.machine.runState == .finishMigrate)
+      // What goes over each link adds up.
+      let ram = try #require(source.machine.migration.account.ram)
+      #expect(ram.transferredByteCount > transferred, "round \(round)")
+      #expect(ram.remainingByteCount > 0)
+      transferred = ram.transferredByteCount
       try target.machine.migration.recover(
         from: .address(MigrationURI("unix:" + MovingMachine.path("sock"))))
       try source.send(target.listeningAddress, capabilities, resumes: true) { options in
-        if round < 2 { slow(&options) }
+        slow(&options)
+        if round == 2 { options.set("max-postcopy-bandwidth", 1) }
       }
     }
+    // The last link goes by the limit that is set while it is used.
+    try source.wait("the last link") {
+      source.machine.migration.account.status == .postcopyActive
+    }
+    source.machine.migration.apply(MovingMachine.options(capabilities))
     try #require(try source.migrationEnd().status == .completed)
+    let ram = try #require(source.machine.migration.account.ram)
+    #expect(ram.remainingByteCount == 0)
+    #expect(ram.transferredByteCount > transferred)
+    #expect(
+      ram.postcopyByteCount + ram.precopyByteCount + ram.downtimeByteCount
+        == ram.transferredByteCount)
     #expect(try target.migrationEnd().failure == nil)
     #expect(source.machine.runState == .postMigrate)
     try target.requireHealth()

@@ -17,7 +17,10 @@ extension MachineMover {
         source = state.suspended
         return state.account.status == .postcopyPaused && state.suspended != nil
       },
-      { $0.account.failure = nil })
+      { state in
+        state.account.failure = nil
+        state.settings = settings
+      })
     guard begins, let source else {
       throw .refused("no postcopy of this machine was interrupted")
     }
@@ -72,23 +75,33 @@ extension MachineMover {
       }
       let engine = SourceEngine(
         channel: channel, endpoint: source, plan: .recovery, options: options)
-      update { $0.resumer = engine }
+      update { state in
+        state.resumer = engine
+        // What was changed while the connection was made.
+        engine.change(bandwidthLimit: state.settings.postcopyBytesPerSecond)
+      }
       _ = try engine.run()
-      finishAccount()
       try life.apply(.sendingDone)
       enter(.completed) { state in
+        state.takeResumersAccount()
         state.suspended = nil
-        state.resumer = nil
         state.hasLeft = true
       }
     } catch {
       let knowledge = (error as? MigrationError)?.destinationRunState
       enter(.postcopyPaused) { state in
-        state.resumer = nil
+        state.takeResumersAccount()
         // As good as its running: whoever answers has the machine.
         if knowledge == .running { state.isSuspendedInDoubt = false }
         state.account.failure = "\(error)" + (state.isSuspendedInDoubt ? Self.doubt : "")
       }
     }
+  }
+}
+
+extension MachineMover.State {
+  /// Adds what the engine counted that carried a postcopy on, which is asked no more.
+  fileprivate mutating func takeResumersAccount() {
+    if let progress = resumer.take()?.progress { account.add(progress) }
   }
 }

@@ -74,7 +74,7 @@ final class MachineMover: MachineMigration {
   }
 
   var account: MigrationAccount {
-    let (account, sender) = state.withLock { state in
+    let (account, sender, resumer) = state.withLock { state in
       var account = state.account
       if account.isIncoming, let pager = state.receiver as? PagerSession {
         account.add(pager.account, countsBlocktime: state.settings.has("postcopy-blocktime"))
@@ -82,11 +82,13 @@ final class MachineMover: MachineMigration {
       if let began = state.began, account.totalMilliseconds == nil {
         account.totalMilliseconds = (ContinuousClock.now - began).wholeMilliseconds
       }
-      return (account, state.sender)
+      // What went over a link that broke is counted, and another engine goes on from there.
+      return (account, state.suspended == nil ? state.sender : nil, state.resumer)
     }
-    guard let sender, !account.status.isTerminal else { return account }
+    guard !account.status.isTerminal else { return account }
     var result = account
-    result.take(sender.account, after: account.totalMilliseconds ?? 0)
+    if let sender { result.take(sender.account, after: account.totalMilliseconds ?? 0) }
+    if let resumer { result.add(resumer.progress) }
     return result
   }
 
@@ -171,6 +173,30 @@ extension MigrationAccount {
     if known != nil { known = Known(live.progress) }
   }
 
+  /// Adds what an engine counted that carries a postcopy on.
+  mutating func add(_ recovery: MigrationProgress) {
+    var sum = ram ?? RAM()
+    sum.transferredByteCount += recovery.bytesSent
+    sum.postcopyByteCount += recovery.bytesSent
+    sum.zeroPageCount += recovery.zeroPages
+    sum.normalPageCount += recovery.normalPages
+    sum.postcopyRequestCount += recovery.pageRequests
+    switch recovery.status {
+    case .postcopyActive, .completed: sum.remainingByteCount = recovery.remainingRAMBytes
+    // Until the destination has said what it has, nobody knows better than before.
+    default: sum.remainingByteCount = min(sum.remainingByteCount, recovery.remainingRAMBytes)
+    }
+    sum.setRates(over: totalMilliseconds ?? 0)
+    ram = sum
+    guard var held = known else { return }
+    // What a destination announces anew is what it announced before.
+    held.announcedPageCount = max(held.announcedPageCount, recovery.announcedPages)
+    held.hashedPageCount += recovery.hashedPages
+    held.missedPageCount += recovery.missedPages
+    held.savedByteCount += recovery.savedBytes
+    known = held
+  }
+
   /// Takes over how long the machine has waited for pages.
   mutating func add(_ waiting: PagerAccount, countsBlocktime: Bool) {
     guard waiting.latency.count > 0 else { return }
@@ -209,9 +235,14 @@ extension MigrationAccount.RAM {
     precopyByteCount = live.phaseBytes.precopy
     downtimeByteCount = live.phaseBytes.downtime
     postcopyByteCount = live.phaseBytes.postcopy
+    setRates(over: milliseconds)
+  }
+
+  /// What was sent, by so many milliseconds.
+  fileprivate mutating func setRates(over milliseconds: Int) {
     let seconds = Double(max(1, milliseconds)) / 1000
-    pagesPerSecond = UInt64(Double(progress.zeroPages + progress.normalPages) / seconds)
-    megabitsPerSecond = Double(progress.bytesSent) * 8 / 1_000_000 / seconds
+    pagesPerSecond = UInt64(Double(zeroPageCount + normalPageCount) / seconds)
+    megabitsPerSecond = Double(transferredByteCount) * 8 / 1_000_000 / seconds
   }
 }
 
