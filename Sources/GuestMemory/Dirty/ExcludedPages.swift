@@ -288,6 +288,11 @@ public final class ExcludedPages: Sendable {
     state.withLock { $0.move?.excluded.contains(page) ?? false }
   }
 
+  /// The pages of a run that are left out of the move under way, as runs in their order.
+  public func leftOutRuns(in pages: Range<Int>) -> [Range<Int>] {
+    state.withLock { $0.move?.excluded.runs(in: pages) ?? [] }
+  }
+
   /// How many pages are left out of the move under way.
   public var leftOutPageCount: Int { state.withLock { $0.move?.excluded.pageCount ?? 0 } }
 }
@@ -298,4 +303,16 @@ public struct LeftOutPages: Sendable {
 
   /// Whether a page is among them, by its number in the RAM list's address space.
   public func contains(_ page: Int) -> Bool { pages.contains(page) }
+
+  /// Those of a run of pages that are among them, as runs in their order.
+  public func runs(in pages: Range<Int>) -> [Range<Int>] { self.pages.runs(in: pages) }
+}
+
+extension SparsePageSet {
+  /// The pages of the set inside a run, as runs in their order; a longer one may come in pieces.
+  fileprivate func runs(in pages: Range<Int>) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    forEachRun(in: pages) { runs.append($0) }
+    return runs
+  }
 }

@@ -135,10 +135,19 @@ final class MachineSource: LiveSourceEndpoint {
     memory[page.blockIndex].ramRange.pages.lowerBound + Int(page.offset) / Self.pageByteCount
   }
 
-  /// Whether a page that is sent after the rounds goes as zeros, whatever is in it.
-  private func isLeftOut(_ page: RAMPageAddress) -> Bool {
-    let number = number(of: page)
-    return moving.withLock { $0.leftOut }?.contains(number) ?? hooks.excluded.isLeftOut(number)
+  /// What goes as zeros of a piece of memory that is sent after the rounds, whatever is in it: runs
+  /// of bytes, counted from the beginning of the piece.
+  ///
+  /// What backs a block may be larger than what can be left out, and is sent whole all the same.
+  private func leftOut(of page: RAMPageAddress, byteCount: Int) -> [Range<Int>] {
+    let first = number(of: page)
+    let pages = first..<first + byteCount / Self.pageByteCount
+    let runs = moving.withLock { moving in
+      moving.leftOut?.runs(in: pages) ?? hooks.excluded.leftOutRuns(in: pages)
+    }
+    return runs.map { run in
+      (run.lowerBound - first) * Self.pageByteCount..<(run.upperBound - first) * Self.pageByteCount
+    }
   }
 
   /// Whether shared memory has nothing there, which a reading would take memory for.
@@ -152,7 +161,7 @@ final class MachineSource: LiveSourceEndpoint {
   }
 
   func isKnownZero(_ page: RAMPageAddress, byteCount: Int) -> Bool {
-    byteCount == Self.pageByteCount && isLeftOut(page)
+    leftOut(of: page, byteCount: byteCount).reduce(0) { $0 + $1.count } == byteCount
   }
 
   func nextRun(limit: Int) throws -> RAMPageRun? {
@@ -223,7 +232,8 @@ final class MachineSource: LiveSourceEndpoint {
   func read(
     _ page: RAMPageAddress, byteCount: Int, into buffer: UnsafeMutableRawBufferPointer
   ) throws -> PageContent {
-    if isLeftOut(page) { return .zero }
+    let leftOut = leftOut(of: page, byteCount: byteCount)
+    if leftOut.reduce(0, { $0 + $1.count }) == byteCount { return .zero }
     let block = memory[page.blockIndex]
     let offset = Int(page.offset)
     if isUntouched(page, of: block, byteCount: byteCount) { return .zero }
@@ -232,6 +242,11 @@ final class MachineSource: LiveSourceEndpoint {
     let bytes = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[..<byteCount])
     var room = unsafe MutableRawSpan(_unsafeBytes: bytes)
     try block.read(offset: offset, into: &room)
+    for part in leftOut {
+      // SAFETY: the part lies in the piece, which is not longer than the buffer.
+      unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[part])
+        .initializeMemory(as: UInt8.self, repeating: 0)
+    }
     return .data
   }
 }
