@@ -201,10 +201,13 @@ public final class KVMMemorySlots: MemoryListener {
   private func relog(_ range: FlatRange, _ state: inout State) throws(KVMError) {
     for index in state.slots.indices where state.slots[index].isPart(of: range) {
       let wasLogged = isLogged(state.slots[index].logClients)
-      state.slots[index].logClients = range.logClients
       let isLogged = isLogged(range.logClients)
+      if wasLogged != isLogged {
+        // What KVM refuses leaves the slot as it is.
+        try machine.setMemory(state.slots[index].kernelSlot(isLogged: isLogged))
+      }
+      state.slots[index].logClients = range.logClients
       guard wasLogged != isLogged else { continue }
-      try machine.setMemory(state.slots[index].kernelSlot(isLogged: isLogged))
       if isLogged {
         try beginLog(&state.slots[index], startsClean: false)
       } else {

@@ -46,6 +46,26 @@ struct FlatViewTests {
     #expect(mirror.ranges.isEmpty)
   }
 
+  @Test func `logging that cannot be started is begun by nobody, and can be tried again`() throws {
+    let tree = try RandomTree(seed: 3)
+    let space = AddressSpace(name: "memory", root: tree.root, ram: tree.ram)
+    let (mirror, failing) = (MirrorListener(), MirrorListener())
+    try space.addListener(mirror)
+    try space.addListener(failing)
+    failing.failure = .listenerFailed(listener: "a mirror", reason: "it is to fail")
+    #expect(throws: GuestMemoryError.self) { try space.startLogging(.migration) }
+    #expect(mirror.logged.isEmpty)
+    #expect(failing.logged.isEmpty)
+    #expect(space.view.ranges.allSatisfy { $0.logClients.isEmpty })
+    failing.failure = nil
+    try space.startLogging(.migration)
+    #expect(!mirror.logged.isEmpty)
+    mirror.check(against: space.view)
+    failing.check(against: space.view)
+    try space.stopLogging(.migration)
+    #expect(mirror.logged.isEmpty)
+  }
+
   @Test func `of equal priorities the one added last is seen`() throws {
     let ram = RAMList()
     let first = MemoryRegion.ram(try ram.add(name: "first", byteCount: 4096))

@@ -93,6 +93,8 @@ public final class AddressSpace: Sendable {
   /// Has writes to all RAM noticed for a client, from before this returns.
   ///
   /// Calls count: as many `stopLogging` end it. Not to be called inside a transaction.
+  /// - Throws: the first failure of a listener. Nothing is noticed for the client then, and there
+  ///   is nothing to stop.
   public func startLogging(_ client: DirtyClient) throws(GuestMemoryError) {
     try exclusively { following throws(GuestMemoryError) in
       let clients = DirtyClients(client)
@@ -101,7 +103,14 @@ public final class AddressSpace: Sendable {
       following.logClients.insert(clients)
       // Devices mark what they write before the listeners are told, not after.
       ram.dirty.setEnabled(clients, true)
-      if let failure = commit(following) { throw failure }
+      guard let failure = commit(following) else { return }
+      // Some may notice writes now and some not: nobody is to, or the next who asks would be told
+      // that all do.
+      following.logCounts[clients] = 0
+      following.logClients.remove(clients)
+      _ = commit(following)
+      ram.dirty.setEnabled(clients, false)
+      throw failure
     }
   }
 
