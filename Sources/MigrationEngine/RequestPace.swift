@@ -7,6 +7,10 @@ struct RequestPace: Sendable {
   /// Beyond this usual interval requests are few.
   private static let fewAfter: Duration = .milliseconds(1)
 
+  /// The longest interval that counts as such: a longer one says no more, and would be remembered
+  /// through most of the burst behind it.
+  private static let longest: Duration = .milliseconds(10)
+
   /// When the last one came.
   private(set) var last: ContinuousClock.Instant?
   /// The usual time between two requests, to which each one adds a share.
@@ -14,7 +18,10 @@ struct RequestPace: Sendable {
 
   /// Takes note of a request.
   mutating func note(_ arrival: ContinuousClock.Instant) {
-    if let last { interval += (max(.zero, arrival - last) - interval) / Self.memory }
+    if let last {
+      let sample = min(max(.zero, arrival - last), Self.longest)
+      interval += (sample - interval) / Self.memory
+    }
     last = arrival
   }
 

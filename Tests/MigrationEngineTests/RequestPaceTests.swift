@@ -30,6 +30,13 @@ import Testing
     #expect(!pace.areFew(at: last + .milliseconds(62) + .microseconds(10)))
   }
 
+  @Test func `a long pause is forgotten as soon as a burst has begun`() {
+    var pace = pace(20, every: .microseconds(200))
+    let burst = start + .seconds(100)
+    for number in 0..<30 { pace.note(burst + .microseconds(100) * number) }
+    #expect(!pace.areFew(at: burst + .milliseconds(3)))
+  }
+
   @Test func `a clock that two threads read never makes an interval negative`() {
     var pace = pace(50, every: .microseconds(100))
     pace.note(start)
