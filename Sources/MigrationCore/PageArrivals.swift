@@ -52,8 +52,9 @@ public struct PageArrivals: Sendable {
     let pageSize: UInt64
     /// Target pages that are in place.
     var arrived: PageBitmap
-    /// Runs of target pages that the source took back, which is to say that it will send them.
-    var owed: [Range<Int>]
+    /// Target pages that the source took back, which is to say that it will send them, and that
+    /// have not come since.
+    var owed: PageBitmap
     /// Backing pages that were asked for.
     var requested: PageBitmap
   }
@@ -92,10 +93,10 @@ public struct PageArrivals: Sendable {
     self.blocks = blocks.enumerated().map { index, block in
       let pageSize = index < pageSizes.count ? pageSizes[index] : targetPageSize
       let none = PageBitmap(pageCount: Int(block.usedLength) / targetPageSize)
+      let kept = index < kept.count ? kept[index] : KeptPages(arrived: none, owed: none)
       return Block(
         name: block.name, byteCount: block.usedLength, pageSize: UInt64(pageSize),
-        arrived: index < kept.count ? kept[index].arrived : none,
-        owed: index < kept.count ? kept[index].owed : [],
+        arrived: kept.arrived, owed: kept.owed.subtracting(kept.arrived),
         requested: PageBitmap(pageCount: Int(block.usedLength) / pageSize))
     }
     missingCount = self.blocks.reduce(0) { $0 + $1.arrived.pageCount - $1.arrived.memberCount }
@@ -105,11 +106,11 @@ public struct PageArrivals: Sendable {
   public struct KeptPages: Sendable {
     /// Target pages that are in place.
     public var arrived: PageBitmap
-    /// Runs of target pages that the source has taken back, to send them later.
-    public var owed: [Range<Int>]
+    /// Target pages that the source has taken back, to send them later; some may have come since.
+    public var owed: PageBitmap
 
-    /// What is known of a block.
-    public init(arrived: PageBitmap, owed: [Range<Int>]) {
+    /// What is known of a block, for both of which it has as many pages.
+    public init(arrived: PageBitmap, owed: PageBitmap) {
       self.arrived = arrived
       self.owed = owed
     }
@@ -117,7 +118,12 @@ public struct PageArrivals: Sendable {
 
   /// A page that may come any number of times, as before the machine runs, has been put in place.
   public mutating func place(_ page: RAMPageAddress) {
-    if blocks[page.blockIndex].arrived.insert(number(of: page)) { missingCount -= 1 }
+    note(number(of: page), ofBlock: page.blockIndex)
+  }
+
+  private mutating func note(_ number: Int, ofBlock index: Int) {
+    if blocks[index].arrived.insert(number) { missingCount -= 1 }
+    blocks[index].owed.remove(number)
   }
 
   /// Whether a target page has arrived.
@@ -164,9 +170,8 @@ public struct PageArrivals: Sendable {
   public mutating func arrive(_ page: RAMPageAddress) -> Bool {
     let pageSize = blocks[page.blockIndex].pageSize
     let first = number(of: page)
-    for number in first..<first + Int(pageSize / targetPageSize)
-    where blocks[page.blockIndex].arrived.insert(number) {
-      missingCount -= 1
+    for number in first..<first + Int(pageSize / targetPageSize) {
+      note(number, ofBlock: page.blockIndex)
     }
     return blocks[page.blockIndex].requested.remove(Int(page.offset / pageSize))
   }
@@ -227,7 +232,7 @@ public struct PageArrivals: Sendable {
     for range in ranges {
       let end = Int((range.start + range.length) / targetPageSize)
       var next = Int(range.start / targetPageSize)
-      blocks[index].owe(next..<end)
+      blocks[index].owed.insert(next..<end)
       while let page = blocks[index].arrived.firstMember(in: next..<end) {
         if blocks[index].arrived.remove(page) { missingCount += 1 }
         next = page + 1
@@ -238,13 +243,13 @@ public struct PageArrivals: Sendable {
 
   /// How many target pages the source has said it would send and has not sent.
   public var owedCount: Int {
-    blocks.indices.reduce(0) { $0 + blocks[$1].owedCount }
+    blocks.indices.reduce(0) { $0 + blocks[$1].owed.memberCount }
   }
 
   /// What never came, in bytes of each block: zeros, once the source has ended.
   public func missingRanges() -> [(blockIndex: Int, range: Range<UInt64>)] {
     blocks.enumerated().flatMap { index, block in
-      block.arrived.missingRuns(in: 0..<block.arrived.pageCount).map { run in
+      block.arrived.runs(in: 0..<block.arrived.pageCount, ofMembers: false).map { run in
         (
           index, UInt64(run.lowerBound) * targetPageSize..<UInt64(run.upperBound) * targetPageSize
         )
@@ -303,38 +308,4 @@ public struct PageArrivals: Sendable {
   }
 
   private func number(of page: RAMPageAddress) -> Int { Int(page.offset / targetPageSize) }
-}
-
-extension PageArrivals.Block {
-  /// Takes note that pages will be sent; sources name them in their order.
-  mutating func owe(_ pages: Range<Int>) {
-    if let last = owed.last, last.upperBound == pages.lowerBound {
-      owed[owed.count - 1] = last.lowerBound..<pages.upperBound
-    } else if !pages.isEmpty {
-      owed.append(pages)
-    }
-  }
-
-  /// How many pages are owed and have not come.
-  var owedCount: Int {
-    guard arrived.memberCount < arrived.pageCount else { return 0 }
-    // A range that was named twice counts twice: only none or some matters.
-    return owed.reduce(0) { count, run in
-      count + arrived.missingRuns(in: run).reduce(0) { $0 + $1.count }
-    }
-  }
-}
-
-extension PageBitmap {
-  /// The runs of pages inside a range that are no members.
-  fileprivate func missingRuns(in range: Range<Int>) -> [Range<Int>] {
-    var runs: [Range<Int>] = []
-    var next = range.lowerBound
-    while let start = firstNonMember(in: next..<range.upperBound) {
-      let end = firstMember(in: start..<range.upperBound) ?? range.upperBound
-      runs.append(start..<end)
-      next = end
-    }
-    return runs
-  }
 }

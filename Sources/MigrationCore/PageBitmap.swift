@@ -1,9 +1,10 @@
-// One bit a page, in memory that is taken only where a bit was set. A terabyte of guest has 2^28
-// pages; setting up its bitmaps must not cost the guest a millisecond before it can run.
+// One bit a page, in memory that is taken only where some bits are set and others are not. A
+// terabyte of guest has 2^28 pages; setting up its bitmaps must not cost the guest a millisecond
+// before it can run.
 
 /// A set of page numbers below a fixed count, empty at first.
-public struct PageBitmap: Sendable, Equatable {
-  /// Bits in one chunk; a chunk takes 32 KiB once a bit of it is set.
+public struct PageBitmap: Sendable {
+  /// Bits in one chunk; a chunk takes 32 KiB once a bit of it is set, unless all are at once.
   private static let bitsPerChunk = 1 << 18
 
   /// How many pages there are; members lie in `0..<pageCount`.
@@ -11,6 +12,7 @@ public struct PageBitmap: Sendable, Equatable {
   /// How many pages are members.
   public private(set) var memberCount = 0
 
+  /// The bits; of a chunk that never had any, or was filled at once, there are none.
   private var chunks: [[UInt64]]
   private var chunkMemberCounts: [Int]
 
@@ -44,6 +46,7 @@ public struct PageBitmap: Sendable, Equatable {
     precondition(page >= 0 && page < pageCount, "page outside its block")
     let chunk = page / Self.bitsPerChunk
     guard chunkMemberCounts[chunk] > 0 else { return false }
+    if chunkMemberCounts[chunk] == bitCount(chunk) { return true }
     let bit = page % Self.bitsPerChunk
     return chunks[chunk][bit / 64] & (1 << UInt64(bit % 64)) != 0
   }
@@ -54,10 +57,8 @@ public struct PageBitmap: Sendable, Equatable {
     precondition(page >= 0 && page < pageCount, "page outside its block")
     let chunk = page / Self.bitsPerChunk
     let bit = page % Self.bitsPerChunk
-    if chunks[chunk].isEmpty {
-      let bits = min(Self.bitsPerChunk, pageCount - chunk * Self.bitsPerChunk)
-      chunks[chunk] = Array(repeating: 0, count: (bits + 63) / 64)
-    }
+    guard chunkMemberCounts[chunk] < bitCount(chunk) else { return false }
+    makeWords(chunk)
     let mask: UInt64 = 1 << UInt64(bit % 64)
     guard chunks[chunk][bit / 64] & mask == 0 else { return false }
     chunks[chunk][bit / 64] |= mask
@@ -72,10 +73,82 @@ public struct PageBitmap: Sendable, Equatable {
     guard contains(page) else { return false }
     let chunk = page / Self.bitsPerChunk
     let bit = page % Self.bitsPerChunk
+    makeWords(chunk)
     chunks[chunk][bit / 64] &= ~(1 << UInt64(bit % 64))
     chunkMemberCounts[chunk] -= 1
     memberCount -= 1
     return true
+  }
+
+  /// Adds all pages of a range; whole words and whole chunks at once.
+  public mutating func insert(_ range: Range<Int>) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= pageCount, "pages outside a block")
+    var page = range.lowerBound
+    while page < range.upperBound {
+      let chunk = page / Self.bitsPerChunk
+      let chunkStart = chunk * Self.bitsPerChunk
+      let end = min(range.upperBound, chunkStart + bitCount(chunk))
+      let before = chunkMemberCounts[chunk]
+      if end - page == bitCount(chunk) {
+        chunks[chunk] = []
+        chunkMemberCounts[chunk] = bitCount(chunk)
+      } else if before < bitCount(chunk) {
+        makeWords(chunk)
+        chunkMemberCounts[chunk] += Self.fill(
+          &chunks[chunk], bits: page - chunkStart..<end - chunkStart)
+      }
+      memberCount += chunkMemberCounts[chunk] - before
+      page = end
+    }
+  }
+
+  /// Sets bits, and says how many were not.
+  private static func fill(_ words: inout [UInt64], bits: Range<Int>) -> Int {
+    var count = 0
+    var bit = bits.lowerBound
+    while bit < bits.upperBound {
+      let end = min(bits.upperBound, (bit / 64 + 1) * 64)
+      let mask = (~UInt64(0) >> UInt64(64 - (end - bit))) << UInt64(bit % 64)
+      count += (mask & ~words[bit / 64]).nonzeroBitCount
+      words[bit / 64] |= mask
+      bit = end
+    }
+    return count
+  }
+
+  /// The members that are none of `other`, which has as many pages.
+  public func subtracting(_ other: PageBitmap) -> PageBitmap {
+    precondition(pageCount == other.pageCount, "pages of one block")
+    var rest = self
+    for run in runs(in: 0..<pageCount) {
+      for common in other.runs(in: run) { for page in common { rest.remove(page) } }
+    }
+    return rest
+  }
+
+  /// How many bits a chunk has.
+  private func bitCount(_ chunk: Int) -> Int {
+    min(Self.bitsPerChunk, pageCount - chunk * Self.bitsPerChunk)
+  }
+
+  /// Has a chunk's bits be there, which are all clear or all set where they are not.
+  private mutating func makeWords(_ chunk: Int) {
+    guard chunks[chunk].isEmpty else { return }
+    let bits = bitCount(chunk)
+    let isFull = chunkMemberCounts[chunk] == bits
+    chunks[chunk] = Array(repeating: isFull ? .max : 0, count: (bits + 63) / 64)
+    if isFull, bits % 64 != 0 { chunks[chunk][bits / 64] = (1 << UInt64(bits % 64)) - 1 }
+  }
+
+  /// The runs of pages inside a range that are members, or that are none.
+  public func runs(in range: Range<Int>, ofMembers areMembers: Bool = true) -> [Range<Int>] {
+    var runs: [Range<Int>] = []
+    var next = range.lowerBound
+    while let start = first(in: next..<range.upperBound, wanted: areMembers) {
+      next = first(in: start..<range.upperBound, wanted: !areMembers) ?? range.upperBound
+      runs.append(start..<next)
+    }
+    return runs
   }
 
   /// The first page in `range` that is no member; whole words and whole chunks are skipped at once.
@@ -122,5 +195,19 @@ public struct PageBitmap: Sendable, Equatable {
       bit = (bit / 64 + 1) * 64
     }
     return nil
+  }
+}
+
+extension PageBitmap: Equatable {
+  /// Whether both have the same pages, and the same members.
+  public static func == (one: PageBitmap, other: PageBitmap) -> Bool {
+    guard one.pageCount == other.pageCount, one.chunkMemberCounts == other.chunkMemberCounts else {
+      return false
+    }
+    return one.chunks.indices.allSatisfy { chunk in
+      // Where all are members or none is, their words may be missing on either side.
+      let count = one.chunkMemberCounts[chunk]
+      return count == 0 || count == one.bitCount(chunk) || one.chunks[chunk] == other.chunks[chunk]
+    }
   }
 }

@@ -117,12 +117,9 @@ final class ArrivalRecord: Sendable {
 
   /// All that is known of a block, for an engine that carries on.
   func pages(ofBlock index: Int) -> PageArrivals.KeptPages {
-    var arrived = PageBitmap(pageCount: pageCounts[index])
-    for run in runs(from: firstWords[index], ofBlock: index) {
-      for page in run { arrived.insert(page) }
-    }
-    return PageArrivals.KeptPages(
-      arrived: arrived, owed: runs(from: firstWords[index] + wordCount(index), ofBlock: index))
+    PageArrivals.KeptPages(
+      arrived: bitmap(from: firstWords[index], ofBlock: index),
+      owed: bitmap(from: firstWords[index] + wordCount(index), ofBlock: index))
   }
 
   private func wordCount(_ index: Int) -> Int { (pageCounts[index] + 63) / 64 }
@@ -142,23 +139,18 @@ final class ArrivalRecord: Sendable {
     }
   }
 
-  /// The runs of set bits.
-  private func runs(from first: Int, ofBlock index: Int) -> [Range<Int>] {
-    var runs: [Range<Int>] = []
-    var start: Int?
+  /// The pages whose bits are set.
+  private func bitmap(from first: Int, ofBlock index: Int) -> PageBitmap {
+    var bitmap = PageBitmap(pageCount: pageCounts[index])
     for place in 0..<wordCount(index) {
+      let pages = place * 64..<min((place + 1) * 64, pageCounts[index])
       let word = mapping.loadWord(at: first + place)
-      if word == (start == nil ? 0 : ~0) { continue }
-      for bit in 0..<64 {
-        let isSet = word >> UInt64(bit) & 1 != 0
-        if isSet, start == nil { start = place * 64 + bit }
-        if !isSet, let begun = start {
-          runs.append(begun..<place * 64 + bit)
-          start = nil
-        }
+      if word == ~0 {
+        bitmap.insert(pages)
+      } else if word != 0 {
+        for page in pages where word >> UInt64(page % 64) & 1 != 0 { bitmap.insert(page) }
       }
     }
-    if let start { runs.append(start..<pageCounts[index]) }
-    return runs
+    return bitmap
   }
 }

@@ -11,7 +11,11 @@ import Testing
     var model: Set<Int> = []
     for _ in 0..<300 {
       let page = Int.random(in: 0..<pageCount, using: &generator)
-      if Bool.random(using: &generator) {
+      if Int.random(in: 0..<60, using: &generator) == 0 {
+        let range = page..<Int.random(in: page...pageCount, using: &generator)
+        bitmap.insert(range)
+        model.formUnion(range)
+      } else if Bool.random(using: &generator) {
         #expect(bitmap.insert(page) == model.insert(page).inserted)
       } else {
         #expect(bitmap.remove(page) == (model.remove(page) != nil))
@@ -25,6 +29,25 @@ import Testing
       let gap = bitmap.firstNonMember(in: range)
       #expect(gap == range.first { !model.contains($0) })
     }
+  }
+
+  @Test func `what is filled at once is as what is filled page by page`() {
+    let chunk = 1 << 18
+    var one = PageBitmap(pageCount: 2 * chunk + 70)
+    var other = one
+    for page in 5..<2 * chunk + 70 { one.insert(page) }
+    other.insert(5..<2 * chunk + 70)
+    #expect(one == other)
+    #expect(other.memberCount == 2 * chunk + 65)
+    #expect(other.contains(2 * chunk + 69) && !other.contains(4))
+    other.remove(chunk + 3)
+    #expect(one != other)
+    #expect(other.runs(in: 0..<2 * chunk) == [5..<chunk + 3, chunk + 4..<2 * chunk])
+    let gaps = other.runs(in: 0..<other.pageCount, ofMembers: false)
+    #expect(gaps == [0..<5, chunk + 3..<chunk + 4])
+    #expect(PageBitmap(complementOf: other).memberCount == 6)
+    #expect(one.subtracting(other).runs(in: 0..<one.pageCount) == [chunk + 3..<chunk + 4])
+    #expect(other.subtracting(one).memberCount == 0)
   }
 
   @Test func `a full chunk is passed over`() {
@@ -41,6 +64,8 @@ import Testing
     var bitmap = PageBitmap(pageCount: 1 << 28)
     bitmap.insert((1 << 28) - 1)
     #expect(bitmap.firstMember(in: 0..<(1 << 28)) == (1 << 28) - 1)
+    bitmap.insert(0..<1 << 28)
+    #expect(bitmap.firstNonMember(in: 0..<(1 << 28)) == nil)
     #expect(ContinuousClock.now - start < .milliseconds(100))
   }
 
