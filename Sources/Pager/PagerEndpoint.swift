@@ -144,11 +144,10 @@ final class PagerEndpoint: PostcopyEndpoint {
   private func emptyLeftOvers() throws {
     for (index, block) in blocks.enumerated() {
       let pages = record.pages(ofBlock: index).arrived
-      var page = 0
-      while let first = pages.firstNonMember(in: page..<pages.pageCount) {
-        page = pages.firstMember(in: first..<pages.pageCount) ?? pages.pageCount
+      for run in pages.runs(in: 0..<pages.pageCount, ofMembers: false) {
         try block.memory.punch(
-          first * ArrivalRecord.pageByteCount..<page * ArrivalRecord.pageByteCount)
+          run.lowerBound * ArrivalRecord.pageByteCount..<run.upperBound
+            * ArrivalRecord.pageByteCount)
       }
     }
   }

@@ -133,11 +133,9 @@ extension MachineDestination {
       return (memory.blocks, memory.leftOver)
     }
     for (block, pages) in zip(blocks, leftOver) {
-      var page = 0
-      while let first = pages.firstMember(in: page..<pages.pageCount) {
-        page = pages.firstNonMember(in: first..<pages.pageCount) ?? pages.pageCount
+      for run in pages.runs(in: 0..<pages.pageCount) {
         try block.discard(
-          offset: first * Self.pageByteCount, byteCount: (page - first) * Self.pageByteCount)
+          offset: run.lowerBound * Self.pageByteCount, byteCount: run.count * Self.pageByteCount)
       }
     }
   }
