@@ -54,12 +54,12 @@ int godwit_set_thread_name(const char *name) {
 }
 
 // Sends the pieces without ever raising SIGPIPE; the result is sendmsg's.
-long godwit_send_pieces(int descriptor, const void *pieces, size_t count) {
+long godwit_send_pieces(int descriptor, const void *pieces, size_t count, bool may_wait) {
   struct msghdr message;
   memset(&message, 0, sizeof message);
   message.msg_iov = (struct iovec *)pieces;
   message.msg_iovlen = count;
-  ssize_t sent = sendmsg(descriptor, &message, MSG_NOSIGNAL);
+  ssize_t sent = sendmsg(descriptor, &message, MSG_NOSIGNAL | (may_wait ? 0 : MSG_DONTWAIT));
   return sent < 0 ? -errno : sent;
 }
 

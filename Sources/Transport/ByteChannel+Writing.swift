@@ -29,6 +29,32 @@ extension ByteChannel {
     try outcome.get()
   }
 
+  /// Writes as many of the bytes as there is room for, and never waits.
+  ///
+  /// Files take all of them.
+  /// - Parameters:
+  ///   - bytes: some of which go.
+  ///   - start: the first of them that goes.
+  /// - Returns: how many bytes were written, from 0.
+  /// - Throws: as ``write(_:)-(RawSpan)``.
+  public func writeAtOnce(_ bytes: [UInt8], from start: Int = 0) throws(TransportError) -> Int {
+    var next = start
+    while next < bytes.count {
+      try checkWritable()
+      // SAFETY: the memory outlives the call, and writing only reads through the pointer.
+      let count = unsafe bytes.withUnsafeBytes { memory -> Int in
+        let piece = unsafe UnsafeRawBufferPointer(rebasing: memory[next...])
+        let vector = unsafe iovec(
+          iov_base: UnsafeMutableRawPointer(mutating: piece.baseAddress), iov_len: piece.count)
+        return unsafe writeOnce([vector], from: 0, mayWait: false)
+      }
+      if count == -Int(EAGAIN) { break }
+      guard count >= 0 else { throw failure("Writing", "to", code: Int32(-count)) }
+      next += count
+    }
+    return next - start
+  }
+
   /// Writes all of the pieces, one after the other; blocks while the peer takes none.
   /// - Parameter pieces: must stay valid until this returns; empty ones are allowed.
   /// - Throws: as ``write(_:)-(RawSpan)``.
@@ -44,10 +70,7 @@ extension ByteChannel {
     }
     var next = 0
     while unsafe next < vectors.count {
-      guard !isWritingEnded.load(ordering: .acquiring) else {
-        if wake.isRaised { throw failure("Writing", "to", code: ECANCELED) }
-        throw .writingEnded(peer: peer)
-      }
+      try checkWritable()
       let count = unsafe writeOnce(vectors, from: next)
       if count == -Int(EAGAIN) {
         try waitUntilReady(descriptors.output, POLLOUT, "Writing", "to")
@@ -59,17 +82,24 @@ extension ByteChannel {
     }
   }
 
+  private func checkWritable() throws(TransportError) {
+    guard isWritingEnded.load(ordering: .acquiring) else { return }
+    if wake.isRaised { throw failure("Writing", "to", code: ECANCELED) }
+    throw .writingEnded(peer: peer)
+  }
+
   /// The kernel's limit on pieces in one call (IOV_MAX).
   private static let pieceLimit = 1024
 
-  private func writeOnce(_ vectors: [iovec], from first: Int) -> Int {
+  /// - Parameter mayWait: whether a socket may wait for room; the others never do here.
+  private func writeOnce(_ vectors: [iovec], from first: Int, mayWait: Bool = true) -> Int {
     // SAFETY: first < vectors.count, and the pieces are valid by the caller's contract.
     unsafe vectors.withUnsafeBufferPointer { memory -> Int in
       let count = min(memory.count - first, Self.pieceLimit)
       guard let base = memory.baseAddress else { return 0 }
       if kind == .socket {
         while true {
-          let sent = unsafe godwit_send_pieces(descriptors.output, base + first, count)
+          let sent = unsafe godwit_send_pieces(descriptors.output, base + first, count, mayWait)
           if sent != -Int(EINTR) { return sent }
         }
       }

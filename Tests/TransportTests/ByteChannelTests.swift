@@ -90,6 +90,29 @@ import Transport
     withExtendedLifetime(second) {}
   }
 
+  @Test(arguments: [false, true]) func `a write at once takes what there is room for`(
+    isPipe: Bool
+  ) throws {
+    let (first, second): (ByteChannel, ByteChannel)
+    if isPipe {
+      first = try ByteChannel.connect(to: MigrationURI("exec:cat"))
+      second = first
+    } else {
+      (first, second) = try ByteChannel.pair()
+    }
+    let bytes = (0..<4 << 20).map { UInt8(truncatingIfNeeded: $0 >> 8) }
+    var count = try first.writeAtOnce(bytes)
+    #expect(count > 0 && count < bytes.count)
+    var received: [UInt8] = []
+    while received.count < bytes.count {
+      received += try second.read(atMost: 1 << 20)
+      if count < bytes.count { count += try first.writeAtOnce(bytes, from: count) }
+    }
+    #expect(received == bytes)
+    first.shutdownBoth()
+    #expect(throws: TransportError.self) { try first.writeAtOnce(bytes) }
+  }
+
   @Test func `writing to a peer that has gone is an error and no signal`() throws {
     let (first, second) = try ByteChannel.pair()
     second.shutdownBoth()

@@ -3,6 +3,7 @@
 #ifndef GODWIT_TRANSPORT_H
 #define GODWIT_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 // The environment that a started command inherits; Swift refuses the global as shared state.
@@ -19,8 +20,9 @@ int godwit_accept(int descriptor);
 int godwit_unsent_bytes(int descriptor);
 // Names the calling thread; at most 15 bytes.
 int godwit_set_thread_name(const char *name);
-// Sends `count` struct iovec without ever raising SIGPIPE; the result is sendmsg's.
-long godwit_send_pieces(int descriptor, const void *pieces, size_t count);
+// Sends `count` struct iovec without ever raising SIGPIPE, or as much of them as there is room for;
+// the result is sendmsg's.
+long godwit_send_pieces(int descriptor, const void *pieces, size_t count, bool may_wait);
 // Sends bytes and, riding on the first of them, one descriptor.
 long godwit_send_descriptor(int descriptor, const void *bytes, size_t count, int passed);
 // Receives bytes and at most one descriptor (*passed is -1 where none came).
