@@ -104,7 +104,6 @@ public final class DestinationEngine: Sendable {
       throw .refused(reason: "There is nothing to resume.", bytesReceived: 0)
     }
     self.channel.withLock { $0 = channel }
-    interrupted.postcopy.relink(channel)
     let endpoint = self.endpoint.withLock { $0.endpoint }
     var reception = Reception(
       resuming: interrupted, endpoint: endpoint, channel: channel, preempt: preempt,
@@ -135,7 +134,7 @@ public final class DestinationEngine: Sendable {
     let start = ContinuousClock.now
     var reception = beginning
     var decoder = decoder
-    defer { reception.endAnnouncement() }
+    defer { reception.end() }
     do {
       try counters.advance(to: status)
       try receive(into: &reception, &decoder, over: channel)

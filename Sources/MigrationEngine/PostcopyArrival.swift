@@ -27,7 +27,7 @@ final class PostcopyArrival: Sendable {
   }
 
   private struct Link {
-    var channel: ByteChannel?
+    var outbox: Outbox?
     /// Whether requests may go out: not between a broken link and its recovery's RESUME_ACK.
     var takesRequests = true
   }
@@ -46,7 +46,7 @@ final class PostcopyArrival: Sendable {
 
   init(
     _ endpoint: any PostcopyEndpoint, blocks: [RAMBlockDescription], targetPageSize: Int,
-    channel: ByteChannel, counters: ProgressCounters
+    outbox: Outbox, counters: ProgressCounters
   ) {
     self.endpoint = endpoint
     self.counters = counters
@@ -55,7 +55,7 @@ final class PostcopyArrival: Sendable {
       PageArrivals(
         blocks: blocks, targetPageSize: targetPageSize,
         pageSizes: blocks.indices.map(endpoint.pageByteCount)))
-    link = Mutex(Link(channel: channel))
+    link = Mutex(Link(outbox: outbox))
   }
 
   /// A postcopy that ran before and has no link.
@@ -140,56 +140,48 @@ final class PostcopyArrival: Sendable {
       guard case .request(let message) = answer else { return answer == .present }
       counters.pageRequests.add(1, ordering: .relaxed)
       // One that cannot be sent is sent again over the next link.
-      if link.takesRequests { try? Self.write([message], to: link.channel, counters) }
+      if link.takesRequests { try? Self.send([message], to: link.outbox) }
       return false
     }
   }
 
   // MARK: The link
 
-  /// Sends messages between requests, whole.
-  func reply(_ message: ReturnPathMessage) throws {
-    try link.withLock { try Self.write([message], to: $0.channel, counters) }
-  }
-
-  /// Sends what is encoded already, whole.
-  func reply(encoded bytes: [UInt8]) throws {
-    try link.withLock { link in
-      guard let channel = link.channel else { throw ClosedEarly() }
-      try channel.write(bytes)
-    }
-    counters.bytesSent.add(UInt64(bytes.count), ordering: .relaxed)
+  /// Tells the source what became of the machine.
+  private func reply(_ message: ReturnPathMessage) throws {
+    guard let outbox = link.withLock({ $0.outbox }) else { throw ClosedEarly() }
+    var bytes: [UInt8] = []
+    try message.encode(into: &bytes)
+    try outbox.answer(bytes)
   }
 
   /// The link is gone; faults are kept for the next one.
   func unlink() {
-    link.withLock { link in
+    let outbox = link.withLock { link in
       link.takesRequests = false
-      link.channel?.shutdownBoth()
-      link.channel = nil
+      return link.outbox.take()
     }
+    outbox?.end()
   }
 
   /// A new link is there, over which nothing is asked for yet.
-  func relink(_ channel: ByteChannel) { link.withLock { $0.channel = channel } }
+  func relink(_ outbox: Outbox) { link.withLock { $0.outbox = outbox } }
 
   /// Asks for everything that somebody waits for, and for what they come to wait for.
   func askAgain() throws {
     try link.withLock { link in
       let messages = arrivals.withLock { $0.requestsAgain() }
-      try Self.write(messages, to: link.channel, counters)
+      try Self.send(messages, to: link.outbox)
       link.takesRequests = true
     }
   }
 
-  private static func write(
-    _ messages: [ReturnPathMessage], to channel: ByteChannel?, _ counters: ProgressCounters
-  ) throws {
-    guard let channel, !messages.isEmpty else { return }
+  /// Sends requests, of which there is at most one for each page.
+  private static func send(_ messages: [ReturnPathMessage], to outbox: Outbox?) throws {
+    guard let outbox, !messages.isEmpty else { return }
     var bytes: [UInt8] = []
     for message in messages { try message.encode(into: &bytes) }
-    try channel.write(bytes)
-    counters.bytesSent.add(UInt64(bytes.count), ordering: .relaxed)
+    try outbox.send(bytes)
   }
 
   // MARK: Loading and running
@@ -208,8 +200,12 @@ final class PostcopyArrival: Sendable {
     }
   }
 
+  /// Whether somebody may come to wait for a page.
+  let isServing = Atomic<Bool>(false)
+
   /// Has faults be heard of from now on.
   func serve(_ recovery: StreamDecoder.Recovery) throws {
+    isServing.store(true, ordering: .releasing)
     try endpoint.beginServing(recovery) { [self] page in fault(page) }
   }
 
@@ -234,11 +230,18 @@ final class PostcopyArrival: Sendable {
       }
       set(.running)
     } catch {
+      let state = loading.withLock { $0 }
+      // Who gave it up meanwhile knows why, and tells the source.
+      guard state != .failed else { return }
       failure.store(error)
+      let didGiveUp = giveUp()
+      if state == .loading, !didGiveUp { return }
       // Before the source counts on the machine it is told that there will be none.
-      if giveUp() { try? reply(.shut(status: 1)) }
+      let isTold = didGiveUp && (try? reply(.shut(status: 1))) != nil
       set(.failed)
-      link.withLock { $0.channel?.shutdownBoth() }
+      // The receiving thread reads the end of the link, and then why.
+      let outbox = link.withLock { $0.outbox }
+      if isTold { outbox?.endAfterLastWord() } else { outbox?.end() }
     }
   }
 

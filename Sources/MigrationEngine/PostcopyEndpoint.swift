@@ -25,7 +25,7 @@ public protocol PostcopyEndpoint: DestinationEndpoint, Sendable {
   ///   - recovery: what a recovery of this postcopy has to know.
   ///   - asking: to be called for each fault, on a thread of the endpoint's own. It says whether
   ///     the page has arrived already: then whoever waits is to be let in, and the page is zeros
-  ///     if nothing was put there. It may block while the link takes no bytes.
+  ///     if nothing was put there. It never waits.
   func beginServing(
     _ recovery: StreamDecoder.Recovery, asking: @escaping @Sendable (RAMPageAddress) -> Bool
   ) throws

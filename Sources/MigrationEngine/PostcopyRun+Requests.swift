@@ -32,18 +32,60 @@ extension PostcopyRun: ReturnPathTaker {
       try answer(over: preempt, since: arrival, reader)
       return try noteProgress()
     }
-    while let page = machine.withLock({ $0.nextRequested() }) {
-      session.format.beginPart(&encoder)
-      guard append(page, reader, &encoder) != nil else {
-        encoder.buffer.removeAll(keepingCapacity: true)
-        continue
-      }
-      session.format.endSection(&encoder)
-      try writing.withLock { _ in try session.flush(&encoder) }
-      machine.withLock { $0.pagesWritten(1) }
-      timeline.withLock { $0.latency.record(ContinuousClock.now - arrival) }
-    }
+    try answer(since: arrival, reader, &encoder, mayWait: false)
     try noteProgress()
+  }
+
+  /// Writes what is asked for, section by section.
+  ///
+  /// - Parameters:
+  ///   - arrival: when it was asked for, where that is known.
+  ///   - mayWait: whether to wait for the channel; what one thread leaves because of that, the
+  ///     other one writes, which is told by the signal or is writing already.
+  func answer(
+    since arrival: ContinuousClock.Instant?, _ reader: PageReader, _ encoder: inout StreamEncoder,
+    mayWait: Bool
+  ) throws {
+    repeat {
+      if answers.hasRoom, let page = machine.withLock({ $0.nextRequested() }) {
+        session.format.beginPart(&encoder)
+        if append(page, reader, &encoder) != nil {
+          session.format.endSection(&encoder)
+          answers.append(encoder.buffer, since: arrival)
+        }
+        encoder.buffer.removeAll(keepingCapacity: true)
+      }
+      guard try writeAnswers(mayWait: mayWait) else { return }
+    } while machine.withLock({ $0.hasUrgentPages })
+  }
+
+  /// Writes the answers that wait; whether none is left.
+  @discardableResult
+  func writeAnswers(mayWait: Bool) throws -> Bool {
+    if answers.isEmpty { return true }
+    if mayWait {
+      try writing.withLock { _ in try writeAnswersNow(mayWait: true) }
+    } else {
+      _ = try writing.withLockIfAvailable { _ in try writeAnswersNow(mayWait: false) }
+    }
+    return answers.isEmpty
+  }
+
+  /// Writes the answers that wait, in a thread that holds `writing`.
+  func writeAnswersNow(mayWait: Bool) throws {
+    while let answer = answers.first {
+      let left = answer.bytes.count - answer.writtenCount
+      var count = try session.channel.writeAtOnce(answer.bytes, from: answer.writtenCount)
+      if count < left, mayWait {
+        try session.channel.write(Array(answer.bytes.suffix(left - count)))
+        count = left
+      }
+      counters.bytesSent.add(UInt64(count), ordering: .relaxed)
+      guard answers.wrote(count) else { return }
+      machine.withLock { $0.pagesWritten(1) }
+      guard let since = answer.since else { continue }
+      timeline.withLock { $0.latency.record(ContinuousClock.now - since) }
+    }
   }
 
   /// Writes what is asked for over the channel that is there for it, past everything else.

@@ -33,6 +33,7 @@ extension PostcopyRun {
     while true {
       try checkGoingOn()
       let seen = signal.changeCount
+      try writeAnswers(mayWait: true)
       if let preempt = session.preempt { try answer(over: preempt, since: nil, reader) }
       switch nextWork() {
       case .elements(let elements):
@@ -52,7 +53,8 @@ extension PostcopyRun {
       case .pages(let pages):
         let byteCount = try writeBatch(beginningWith: pages, reader, &encoder)
         let limit = session.bandwidthLimit.value
-        try rest(limiter.delay(afterSending: byteCount, limit: limit), under: limit)
+        let delay = limiter.delay(afterSending: byteCount, limit: limit)
+        try rest(delay, under: limit, reader, &encoder)
       case .wait:
         signal.wait(after: seen, timeout: .milliseconds(200))
       case .finished:
@@ -69,7 +71,7 @@ extension PostcopyRun {
     if elements.contains(.ramSetup) || elements.contains(.resume) {
       try session.known?.ask(&encoder)
     }
-    try writing.withLock { _ in try session.flush(&encoder) }
+    try flush(&encoder)
   }
 
   private var isQuiet: Bool {
@@ -174,7 +176,7 @@ extension PostcopyRun {
       machine.phase == .pushing ? machine.batchWritten(byteCount: weight) : nil
     }
     if let ping { try session.format.append([.ping(ping)], to: &encoder) }
-    try writing.withLock { _ in try session.flush(&encoder) }
+    try flush(&encoder)
     machine.withLock { $0.pagesWritten(written) }
     counters.pagesPushed.add(UInt64(written), ordering: .relaxed)
     return byteCount
@@ -196,13 +198,25 @@ extension PostcopyRun {
     }
   }
 
-  /// Waits because of the bandwidth limit, until that changes.
-  private func rest(_ delay: Duration, under limit: UInt64?) throws {
+  /// Writes everything in the encoder, behind the answers that wait.
+  private func flush(_ encoder: inout StreamEncoder) throws {
+    try writing.withLock { _ in
+      try writeAnswersNow(mayWait: true)
+      try session.flush(&encoder)
+    }
+  }
+
+  /// Waits because of the bandwidth limit, until that changes; it does not hold for what the guest
+  /// waits for.
+  private func rest(
+    _ delay: Duration, under limit: UInt64?, _ reader: PageReader, _ encoder: inout StreamEncoder
+  ) throws {
     let end = ContinuousClock.now + delay
     while true {
       let seen = signal.changeCount
       let left = end - ContinuousClock.now
       guard left > .zero else { return }
+      if session.preempt == nil { try answer(since: nil, reader, &encoder, mayWait: true) }
       try checkGoingOn()
       if session.bandwidthLimit.value != limit { return }
       signal.wait(after: seen, timeout: left)

@@ -1,6 +1,7 @@
 // The machine runs at the destination first and its memory follows. The thread that called writes
 // what `PostcopySource` says; a second one reads what the destination asks for and writes those
-// pages itself, so that no request waits for a thread to wake up.
+// pages itself, so that no request waits for a thread to wake up. It never waits for the channel: a
+// destination that cannot get rid of its words may read nothing either.
 
 internal import MigrationCore
 internal import Synchronization
@@ -13,6 +14,8 @@ final class PostcopyRun: SourceRun {
   let machine: Mutex<PostcopySource>
   /// Serialises writes to the channel, whole sections at a time.
   let writing = Mutex(())
+  /// Requested pages that wait for the channel.
+  let answers = WaitingAnswers()
   /// Announced whenever the machine may have something else to say.
   let signal: Signal
   let timeline = Mutex(PostcopyTimeline())

@@ -9,7 +9,9 @@ internal import Wire
 /// Takes a stream's events and pages on behalf of `DestinationEngine`.
 struct Reception: StreamVisitor {
   private let endpoint: any DestinationEndpoint
-  let channel: ByteChannel
+  private let channel: ByteChannel
+  /// What the source is told.
+  let outbox: Outbox
   /// Where requested pages come over a channel of their own.
   private let preempt: PreemptReception?
   let counters: ProgressCounters
@@ -18,8 +20,6 @@ struct Reception: StreamVisitor {
   var knownContent: [any KnownContent]?
   var known: KnownPagesReception?
   var announcement: KnownPagesAnnouncement?
-  /// Keeps messages whole that two threads send, where no postcopy was announced.
-  let sending = SendingLock()
   /// What a postcopy's threads share, from the list of blocks on where one was announced.
   private(set) var postcopy: PostcopyArrival?
   /// What the link before left, where this one goes on.
@@ -35,6 +35,7 @@ struct Reception: StreamVisitor {
   ) {
     self.endpoint = endpoint
     self.channel = channel
+    outbox = Outbox(channel, counters)
     self.preempt = preempt
     self.counters = counters
     targetPageSize = options.decoder.targetPageSize
@@ -51,6 +52,8 @@ struct Reception: StreamVisitor {
   ) {
     self.endpoint = endpoint
     self.channel = channel
+    outbox = Outbox(channel, counters)
+    interrupted.postcopy.relink(outbox)
     self.preempt = preempt
     self.counters = counters
     machine = interrupted.machine
@@ -214,7 +217,7 @@ struct Reception: StreamVisitor {
         try expectKnownPages(of: blocks)
         if machine.wasAdvised, let running = endpoint as? any PostcopyEndpoint {
           postcopy = PostcopyArrival(
-            running, blocks: blocks, targetPageSize: targetPageSize, channel: channel,
+            running, blocks: blocks, targetPageSize: targetPageSize, outbox: outbox,
             counters: counters)
           counters.remainingRAMBytes.store(
             counters.totalRAMBytes.load(ordering: .relaxed), ordering: .relaxed)
@@ -232,6 +235,7 @@ struct Reception: StreamVisitor {
         let wasSwitched = machine.wasSwitched
         do {
           try perform(machine.sealed())
+          try outbox.drain()
         } catch {
           // One that runs already has all of it, whether or not the source hears of it.
           guard wasSwitched else { throw error }
@@ -290,11 +294,9 @@ struct Reception: StreamVisitor {
   }
 
   func reply(_ message: ReturnPathMessage) throws {
-    if let postcopy { return try postcopy.reply(message) }
     var bytes: [UInt8] = []
     try message.encode(into: &bytes)
-    try sending.whole { try channel.write(bytes) }
-    counters.bytesSent.add(UInt64(bytes.count), ordering: .relaxed)
+    try outbox.answer(bytes)
   }
 
   // MARK: How it failed
@@ -324,7 +326,7 @@ struct Reception: StreamVisitor {
       // The source hears of the failure from this or from the closed link, whichever gets through.
       try? reply(message)
     }
-    channel.shutdownBoth()
+    outbox.endAfterLastWord()
     let final: MigrationStatus = isCancelled ? .cancelled : .failed
     if isCancelled { try? counters.advance(to: .cancelling) }
     try? counters.advance(to: final)
@@ -349,13 +351,6 @@ struct Reception: StreamVisitor {
       return .malformedStream(bytesReceived: bytes, cause: error)
     }
   }
-}
-
-/// One message at a time.
-final class SendingLock: Sendable {
-  private let mutex = Mutex(())
-
-  func whole(_ body: () throws -> Void) rethrows { try mutex.withLock { _ in try body() } }
 }
 
 /// Where a reception stands whose link broke while the machine ran.

@@ -45,18 +45,10 @@ extension Reception {
   /// Tells the source what is held here, beside all else.
   mutating func announceKnownPages(limit: UInt64) throws {
     guard let contents = knownContent else { return }
-    let write: @Sendable ([UInt8]) throws -> Void
-    if let postcopy {
-      write = { bytes in try postcopy.reply(encoded: bytes) }
-    } else {
-      let (sending, channel, counters) = (sending, channel, counters)
-      write = { bytes in
-        try sending.whole { try channel.write(bytes) }
-        counters.bytesSent.add(UInt64(bytes.count), ordering: .relaxed)
-      }
-    }
     do {
-      announcement = try KnownPagesAnnouncement(contents, limit: limit, send: write)
+      announcement = try KnownPagesAnnouncement(contents, limit: limit, outbox) { [postcopy] in
+        postcopy?.isServing.load(ordering: .acquiring) ?? false
+      }
     } catch {
       throw ResourceFailure(activity: "starting a thread", cause: error)
     }
@@ -64,6 +56,12 @@ extension Reception {
 
   /// Ends the announcement, so that nothing of it comes behind the last word.
   func endAnnouncement() { announcement?.stop() }
+
+  /// Ends the threads of this link; none of it is used any more.
+  func end() {
+    announcement?.stop()
+    outbox.finish()
+  }
 
   /// A source knows what is missed here, and may not go on as if it had come.
   func checkNothingIsMissed() throws {
