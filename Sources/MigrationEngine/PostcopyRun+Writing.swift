@@ -74,8 +74,10 @@ extension PostcopyRun {
     try flush(&encoder)
   }
 
+  /// Whether the guest has asked for nothing for a while: since its last request, or since it was
+  /// known to run.
   private var isQuiet: Bool {
-    guard let last = timeline.withLock({ $0.requests.last }) else { return false }
+    guard let last = timeline.withLock({ $0.requests.last ?? $0.pushing }) else { return false }
     return ContinuousClock.now - last > session.options.quietAfter
   }
 
@@ -88,6 +90,9 @@ extension PostcopyRun {
   }
 
   private func nextWork() -> Work {
+    if machine.withLock({ $0.phase == .pushing && $0.destinationRunState == .running }) {
+      timeline.withLock { $0.pushing = $0.pushing ?? .now }
+    }
     let window = window
     return machine.withLock { machine in
       if machine.phase == .pushing, machine.flow.bytesUnderWay >= window,

@@ -235,6 +235,8 @@ final class PostcopyRun: SourceRun {
 struct PostcopyTimeline {
   var latency = LatencyHistogram()
   var requests = RequestPace()
+  /// When pages began to go to a machine that was known to run.
+  var pushing: ContinuousClock.Instant?
   var switchover: Duration?
   /// Bytes that had gone out when the device state was written.
   var switchoverBytes: UInt64?

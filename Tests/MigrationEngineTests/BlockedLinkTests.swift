@@ -208,4 +208,40 @@ import Wire
     let bytes = try channel.read(atMost: 4096)
     return bytes.isEmpty ? nil : try model.receive(bytes)
   }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `is sent much at a time while its guest asks for nothing from the start`() throws {
+    let machine = try machine()
+    let (ours, theirs) = try ByteChannel.pair()
+    var options = SourceOptions()
+    options.ordinaryPageSize = 1024
+    options.busyWindow = 3 << 10
+    let sender = SourceEngine(
+      channel: ours, endpoint: MemorySource(machine), plan: .postcopy(), options: options)
+    let qemu = ModelQEMU(machine)
+    let destination = try NamedThread(name: "destination") {
+      // It confirms no batch, as one that is far away does not for a long time.
+      var decoder = ReturnPathDecoder()
+      while let answer = try? Self.answer(qemu.model, theirs) {
+        var said: [UInt8] = []
+        try? decoder.feed(answer.span.bytes) { message in
+          if case .pong(let value) = message, value >= 0x1000 { return }
+          try message.encode(into: &said)
+        }
+        guard (try? theirs.write(said)) != nil else { break }
+      }
+      theirs.shutdownBoth()
+    }
+    let isOver = Atomic<Bool>(false)
+    let source = try NamedThread(name: "source") {
+      _ = try? sender.run()
+      isOver.store(true, ordering: .releasing)
+    }
+    #expect(awaits { isOver.load(ordering: .acquiring) })
+    sender.cancel()
+    source.join()
+    destination.join()
+    #expect(sender.progress.status == .completed)
+    #expect(qemu.model.firstWrongPage() == nil)
+  }
 }
