@@ -162,12 +162,12 @@ public struct DestinationStateMachine: Sendable {
     return hasReturnPath ? [.reply(.shut(status: 0))] : []
   }
 
-  /// The link broke.
+  /// The link broke, or something failed that another link may put right.
   ///
   /// - Returns: whether the machine goes on, and waits for a new one.
   public mutating func linkLost() -> Bool {
     switch phase {
-    case .running, .recovering, .interrupted:
+    case .sealing where wasSwitched, .running, .recovering, .interrupted:
       phase = .interrupted
       return true
     case .awaitingConfiguration, .awaitingBlocks, .receivingPages, .sealing, .completed, .failed:

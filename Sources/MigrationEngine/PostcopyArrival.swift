@@ -119,7 +119,13 @@ final class PostcopyArrival: Sendable {
   /// Lets memory be ordinary; what never came is zeros.
   func endServing() throws {
     placing.withLock { $0 = true }
-    try endpoint.endServing(missing: arrivals.withLock { $0.missingRanges() })
+    do {
+      try endpoint.endServing(missing: arrivals.withLock { $0.missingRanges() })
+    } catch {
+      // The machine goes on, and its source says once more that this is all.
+      placing.withLock { $0 = false }
+      throw error
+    }
   }
 
   private func countRemaining() {

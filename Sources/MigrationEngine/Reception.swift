@@ -303,7 +303,7 @@ struct Reception: StreamVisitor {
 
   /// Whether the machine goes on although this link cannot: it runs and waits for another.
   mutating func outlivesLink() -> Bool {
-    guard let postcopy, machine.wasSwitched, machine.phase != .sealing else { return false }
+    guard let postcopy, machine.wasSwitched else { return false }
     // What is given up for good is told to the source, if that still hears anything.
     if postcopy.giveUp() { return false }
     postcopy.unlink()

@@ -51,6 +51,17 @@ import Wire
     #expect(!goesOn, "what is complete needs no link")
   }
 
+  @Test func `what fails once all has come leaves the machine running, for another link`() throws {
+    var machine = try running()
+    #expect(try machine.on(.endOfStream) == [.seal])
+    let goesOn = machine.linkLost()
+    #expect(goesOn)
+    machine.relinked()
+    #expect(try machine.on(.command(.postcopyResume)).count == 2)
+    #expect(try machine.on(.endOfStream) == [.seal])
+    #expect(machine.sealed() == [.reply(.shut(status: 0))])
+  }
+
   @Test func `a broken link is answered by a recovery, any number of times`() throws {
     var machine = try running()
     for _ in 0..<3 {

@@ -13,10 +13,14 @@ import Wire
   private func source(_ machine: ModelMachine, _ channel: ByteChannel, _ plan: SourcePlan)
     -> SourceEngine
   {
+    SourceEngine(
+      channel: channel, endpoint: MemorySource(machine), plan: plan, options: smallPages)
+  }
+
+  private var smallPages: SourceOptions {
     var options = SourceOptions()
     options.ordinaryPageSize = 1024
-    return SourceEngine(
-      channel: channel, endpoint: MemorySource(machine), plan: plan, options: options)
+    return options
   }
 
   /// A machine all of whose blocks are made of target pages.
@@ -129,6 +133,36 @@ import Wire
     #expect(guest.value.isOrdinary)
     #expect(engine.progress.status == .failed)
     #expect(failure.withLock { $0 }?.destinationRunState == .notStarted)
+  }
+
+  @Test(.timeLimit(.minutes(1)))
+  func `memory that cannot be made ordinary again leaves the machine running, for another link`()
+    throws
+  {
+    let machine = try machine(11)
+    let guest = TouchingGuest(machine, touches: machine.hostPages, refusedEndings: 1)
+    var (ours, theirs) = try ByteChannel.pair()
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: .takingPostcopy)
+    var sender = source(machine, ours, .postcopy())
+    var thread = try NamedThread(name: "source") { [sender] in _ = try? sender.run() }
+    let failure = failure(engine, over: nil)
+    thread.join()
+    guard case .interrupted = failure else {
+      Issue.record("\(String(describing: failure))")
+      return
+    }
+    #expect(guest.value.isRunning)
+    #expect(engine.progress.status == .postcopyPaused)
+    #expect(sender.progress.status == .postcopyPaused)
+    (ours, theirs) = try ByteChannel.pair()
+    sender = source(machine, ours, .recovery)
+    thread = try NamedThread(name: "source") { [sender] in _ = try? sender.run() }
+    #expect(self.failure(engine, over: theirs) == nil)
+    thread.join()
+    #expect(engine.progress.status == .completed)
+    #expect(sender.progress.status == .completed)
+    #expect(guest.value.isOrdinary)
+    #expect(guest.memory == machine.memory)
   }
 
   @Test(.timeLimit(.minutes(1)))

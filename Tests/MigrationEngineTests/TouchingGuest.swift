@@ -27,8 +27,14 @@ final class TouchingGuest: PostcopyEndpoint {
   private let touches: [RAMPageAddress]
   private let refusesDevices: Bool
   private let kept = Mutex(Kept())
+  /// How often memory cannot be made ordinary.
+  private let refusedEndings: Mutex<Int>
 
-  init(_ machine: ModelMachine, touches: [RAMPageAddress], refusesDevices: Bool = false) {
+  init(
+    _ machine: ModelMachine, touches: [RAMPageAddress], refusesDevices: Bool = false,
+    refusedEndings: Int = 0
+  ) {
+    self.refusedEndings = Mutex(refusedEndings)
     self.machine = machine
     self.touches = touches
     self.refusesDevices = refusesDevices
@@ -124,7 +130,12 @@ final class TouchingGuest: PostcopyEndpoint {
     _ = try NamedThread(name: "guest") { [self] in for page in touches { touch(page) } }
   }
 
-  func endServing(missing: [(blockIndex: Int, range: Range<UInt64>)]) {
+  func endServing(missing: [(blockIndex: Int, range: Range<UInt64>)]) throws {
+    let isRefused = refusedEndings.withLock { count in
+      defer { count -= 1 }
+      return count > 0
+    }
+    if isRefused { throw Refused(description: "no room") }
     kept.withLock { kept in
       kept.isServing = false
       kept.isOrdinary = true

@@ -204,8 +204,10 @@ extension MachineMover {
       return update { $0.account.failure = "\(error)" }
     }
     // What was left behind here is that again; a machine that was started to be sent to stays so.
-    if life.runState == .inMigrate { try? life.apply(.incomingFailed) }
-    let exits = update { $0.exitsOnError && !$0.isCancelled }
+    let isAwaited = life.runState == .inMigrate
+    if isAwaited { try? life.apply(.incomingFailed) }
+    // One that is there, running or paused, may be the only one.
+    let exits = update { isAwaited && $0.exitsOnError && !$0.isCancelled }
     enter(.failed) { $0.account.failure = "\(error)" }
     guard exits else { return }
     life.note("the machine could not be loaded: \(error)")
