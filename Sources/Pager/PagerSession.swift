@@ -260,10 +260,13 @@ public final class PagerSession: Sendable {
       if let (recovery, order) = carriedOn {
         try process.control.send(.resume(recovery, order: order))
       }
+      _ = try NamedThread(name: "pager-control") { [self] in
+        // Once it is known, so that whoever comes to follow it hears of its end.
+        starting.withLock { _ in }
+        listen(to: process)
+      }
       state.withLock { $0.process = process }
-      _ = try NamedThread(name: "pager-control") { [self] in listen(to: process) }
     } catch {
-      state.withLock { $0.process = nil }
       process.end()
       throw .notStarted(command: command.joined(separator: " "), reason: "\(error)")
     }
