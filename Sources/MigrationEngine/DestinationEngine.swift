@@ -117,6 +117,7 @@ public final class DestinationEngine: Sendable {
     } catch {
       // The machine runs on, and another link may find what this one lacks.
       interrupted.postcopy.unlink()
+      preempt?.close()
       self.interrupted.withLock { $0 = interrupted }
       throw .interrupted(
         during: "getting ready for pages by their hashes", bytesReceived: 0, cause: error)
