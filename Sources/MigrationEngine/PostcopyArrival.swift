@@ -41,6 +41,7 @@ final class PostcopyArrival: Sendable {
   private let placing = Mutex(false)
   private let link: Mutex<Link>
   private let loading = Mutex(Loading.loading)
+  private let loader: Mutex<NamedThread?> = Mutex(nil)
   private let signal = Signal()
   private let failure = FirstError()
 
@@ -200,7 +201,8 @@ final class PostcopyArrival: Sendable {
     countRemaining()
     try serve(recovery)
     do {
-      _ = try NamedThread(name: "godwit-load") { [self] in load(state, ping: ping) }
+      let thread = try NamedThread(name: "godwit-load") { [self] in load(state, ping: ping) }
+      loader.withLock { $0 = thread }
     } catch {
       throw ResourceFailure(activity: "starting a thread", cause: error)
     }
@@ -251,6 +253,10 @@ final class PostcopyArrival: Sendable {
     }
   }
 
+  /// Waits for the thread that loads and runs the machine, which is about to end: the machine runs,
+  /// or will not, and nobody waits for a page any more.
+  func joinLoader() { loader.withLock { $0.take() }?.join() }
+
   /// Gives up a machine that was not committed to, so that its source can go on; says whether this
   /// call did so.
   func giveUp() -> Bool {
@@ -264,7 +270,9 @@ final class PostcopyArrival: Sendable {
 
   /// Waits until the machine runs, all of its pages having come; throws why it does not.
   func waitUntilRunning() throws {
-    if wait(until: { $0 == .running || $0 == .failed }) == .failed {
+    let state = wait { $0 == .running || $0 == .failed }
+    joinLoader()
+    if state == .failed {
       throw failure.error ?? ClosedEarly()
     }
   }

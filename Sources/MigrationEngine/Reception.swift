@@ -316,6 +316,7 @@ struct Reception: StreamVisitor {
     guard machine.wasSwitched, let running = endpoint as? any PostcopyEndpoint else { return }
     // It is over; what this fails at cannot be put right any more.
     try? running.endServing(missing: [])
+    postcopy?.joinLoader()
   }
 
   /// Tells the source, if it listens, and says what a person is told.

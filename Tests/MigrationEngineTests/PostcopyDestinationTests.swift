@@ -136,6 +136,25 @@ import Wire
   }
 
   @Test(.timeLimit(.minutes(1)))
+  func `a machine that is given up while its devices load is not being loaded any more`() throws {
+    let machine = try machine(9)
+    let guest = TouchingGuest(machine, touches: machine.hostPages)
+    let (ours, theirs) = try ByteChannel.pair()
+    let engine = DestinationEngine(channel: theirs, endpoint: guest, options: .takingPostcopy)
+    // The devices wait for a page that never comes, until its source ends the link.
+    let damaged = Set(machine.hostPages.suffix(1))
+    let sender = SourceEngine(
+      channel: ours, endpoint: MemorySource(machine, damaged: damaged), plan: .postcopy(),
+      options: smallPages)
+    let thread = try NamedThread(name: "source") { _ = try? sender.run() }
+    #expect(throws: MigrationError.self) { try engine.run() }
+    #expect(!guest.value.isLoading)
+    thread.join()
+    #expect(guest.value.decisions == ["give up"])
+    #expect(!guest.value.isRunning)
+  }
+
+  @Test(.timeLimit(.minutes(1)))
   func `memory that cannot be made ordinary again leaves the machine running, for another link`()
     throws
   {

@@ -1,5 +1,6 @@
 // A machine whose memory comes while a guest thread touches it, without any kernel's help.
 
+import Glibc
 import MigrationCore
 import MigrationEngine
 import Simulation
@@ -13,6 +14,8 @@ final class TouchingGuest: PostcopyEndpoint {
     var memory: [RAMPageAddress: [UInt8]] = [:]
     var present: Set<RAMPageAddress> = []
     var deviceBytes: [UInt8]?
+    /// Whether a thread is loading the devices.
+    var isLoading = false
     var isRunning = false
     var isServing = false
     var isOrdinary = false
@@ -119,6 +122,12 @@ final class TouchingGuest: PostcopyEndpoint {
   func giveUp() { kept.withLock { $0.decisions.append("give up") } }
 
   func load(_ state: DeviceState) throws {
+    kept.withLock { $0.isLoading = true }
+    defer {
+      // Whoever is let go of is not through at once.
+      if !value.isServing { usleep(20_000) }
+      kept.withLock { $0.isLoading = false }
+    }
     // Devices look into memory too, and wait for it.
     for page in touches.suffix(2) { touch(page) }
     if refusesDevices { throw Refused(description: "no such device") }

@@ -60,6 +60,7 @@ extension Reception {
   /// Ends the threads of this link; none of it is used any more.
   func end() {
     announcement?.stop()
+    known?.end()
     outbox.finish()
   }
 
