@@ -3,6 +3,7 @@
 import DirtyTracking
 import Foundation
 import QMP
+import Synchronization
 import Testing
 import Transport
 
@@ -62,6 +63,37 @@ struct LiveMoveTests {
     #expect(try #require(sent.ram).postcopyByteCount > 0)
     #expect(try target.migrationEnd().failure == nil)
     try target.requireHealth()
+  }
+
+  @Test(.timeLimit(.minutes(2)), arguments: [false, true])
+  func `once a machine has gone over, both ends let go of the link`(isPostcopy: Bool) throws {
+    let source = try MovingMachine()
+    try source.requireHealth(reports: 1)
+    let target = try MovingMachine(isIncoming: true, runsOn: true)
+    let capabilities: Set = isPostcopy ? ["return-path", "postcopy-ram"] : ["return-path"]
+    try target.receive("unix:" + MovingMachine.path("sock"), capabilities)
+    let listener = try Listener(.unix(path: MovingMachine.path("sock")))
+    try source.send("\(listener.address)", capabilities)
+    if isPostcopy { try source.machine.migration.startPostcopy() }
+    let near = try listener.accept(timeout: .seconds(10))
+    let far = try ByteChannel.connect(to: MigrationURI(target.listeningAddress))
+    // As ssh does: each end's silence is passed on, and only both end the way.
+    let ended = EndCount()
+    try withExtendedLifetime((near, far)) {
+      for (from, to) in [(near, far), (far, near)] {
+        _ = try NamedThread(name: "way") {
+          while let bytes = try? from.read(atMost: 64 << 10), !bytes.isEmpty {
+            guard (try? to.write(bytes)) != nil else { break }
+          }
+          try? to.shutdownWrite()
+          ended.count.withLock { $0 += 1 }
+        }
+      }
+      try #require(try source.migrationEnd().status == .completed)
+      #expect(try target.migrationEnd().failure == nil)
+      try source.wait("the end of the link") { ended.count.withLock { $0 } == 2 }
+    }
+    try target.requireHealth(reports: 1)
   }
 
   @Test(.timeLimit(.minutes(2)))
@@ -199,4 +231,9 @@ struct LiveMoveTests {
     #expect(source.machine.runState == .postMigrate)
     try target.requireHealth()
   }
+}
+
+/// How many ways have ended.
+private final class EndCount: Sendable {
+  let count = Mutex(0)
 }

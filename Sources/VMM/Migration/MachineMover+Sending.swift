@@ -101,7 +101,11 @@ extension MachineMover {
       if !settings.usesReturnPath { try channel.requireCommandSuccess() }
       try life.apply(.sendingDone)
       finishAccount()
-      enter(.completed) { $0.hasLeft = settings.usesReturnPath }
+      enter(.completed) { state in
+        state.hasLeft = settings.usesReturnPath
+        // And with it the link: whatever leads to the other side waits for its end.
+        state.sender = nil
+      }
     } catch {
       settle(error, source, (error as? MigrationError)?.destinationRunState ?? knowledge)
     }

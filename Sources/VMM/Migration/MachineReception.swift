@@ -78,6 +78,8 @@ final class WholeReception: MachineReception {
     options.knownContent = knownContent
     let engine = DestinationEngine(channel: channel, endpoint: destination, options: options)
     self.engine.withLock { $0 = engine }
+    // The link ends with it.
+    defer { self.engine.withLock { $0 = nil } }
     _ = try engine.run()
   }
 
