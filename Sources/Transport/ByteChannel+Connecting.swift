@@ -149,7 +149,7 @@ extension ByteChannel {
 }
 
 /// Both ends of a pipe.
-private struct Pipe: ~Copyable {
+struct Pipe: ~Copyable {
   let readEnd: OwnedDescriptor
   let writeEnd: OwnedDescriptor
 

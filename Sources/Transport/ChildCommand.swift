@@ -66,9 +66,11 @@ final class ChildCommand: Sendable {
   ///   - text: the command.
   ///   - input: becomes its standard input.
   ///   - output: becomes its standard output.
-  static func start(_ text: String, input: Int32, output: Int32) throws(TransportError)
-    -> ChildCommand
-  {
+  ///   - errors: becomes its standard error, and then it gets nothing else of this process's; nil
+  ///     leaves it everything that this process inherited itself.
+  static func start(
+    _ text: String, input: Int32, output: Int32, errors: Int32? = nil
+  ) throws(TransportError) -> ChildCommand {
     var process: pid_t = 0
     var actions = unsafe posix_spawn_file_actions_t()
     var attributes = posix_spawnattr_t()
@@ -81,6 +83,10 @@ final class ChildCommand: Sendable {
       defer { unsafe posix_spawnattr_destroy(&attributes) }
       unsafe posix_spawn_file_actions_adddup2(&actions, input, 0)
       unsafe posix_spawn_file_actions_adddup2(&actions, output, 1)
+      if let errors {
+        unsafe posix_spawn_file_actions_adddup2(&actions, errors, 2)
+        _ = unsafe godwit_close_from(&actions, 3)
+      }
       restoreSignals(&attributes)
       var name = Array("sh".utf8CString)
       var option = Array("-c".utf8CString)
