@@ -15,13 +15,17 @@ public final class QMPClient: Sendable {
   public let version: QEMUVersion
   /// Whether descriptors can be passed with commands: a Unix socket's privilege.
   public let canPassDescriptors: Bool
+  /// Whether the socket connected to only leads to the monitor, which is on another host.
+  public let isForwarded: Bool
   private let connection: QMPConnection
 
   private init(
-    address: String, target: MigrationURI, greeting: QMPGreeting, connection: QMPConnection
+    address: String, target: MigrationURI, isForwarded: Bool, greeting: QMPGreeting,
+    connection: QMPConnection
   ) {
     self.address = address
-    if case .tcp = target { canPassDescriptors = false } else { canPassDescriptors = true }
+    self.isForwarded = isForwarded
+    if case .tcp = target { canPassDescriptors = false } else { canPassDescriptors = !isForwarded }
     self.version = greeting.version
     self.connection = connection
   }
@@ -37,7 +41,24 @@ public final class QMPClient: Sendable {
   public static func connect(
     to address: String, timeout: Duration = .seconds(5)
   ) async throws(QMPError) -> QMPClient {
-    let target = try MonitorAddress.parse(address)
+    try await connect(MonitorAddress.parse(address), address, isForwarded: false, timeout)
+  }
+
+  /// Connects to a monitor of another host and negotiates.
+  /// - Parameters:
+  ///   - path: a Unix socket here that leads to it.
+  ///   - address: what messages call it.
+  ///   - timeout: how long connection, greeting and negotiation may take together.
+  /// - Throws: as ``connect(to:timeout:)``.
+  public static func connect(
+    through path: String, to address: String, timeout: Duration = .seconds(10)
+  ) async throws(QMPError) -> QMPClient {
+    try await connect(.unix(path: path), address, isForwarded: true, timeout)
+  }
+
+  private static func connect(
+    _ target: MigrationURI, _ address: String, isForwarded: Bool, _ timeout: Duration
+  ) async throws(QMPError) -> QMPClient {
     let connection = QMPConnection(address: address)
     let outcome = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
@@ -47,7 +68,8 @@ public final class QMPClient: Sendable {
       connection.close()
     }
     return QMPClient(
-      address: address, target: target, greeting: try outcome.get(), connection: connection)
+      address: address, target: target, isForwarded: isForwarded, greeting: try outcome.get(),
+      connection: connection)
   }
 
   /// Has a command carried out.
@@ -99,19 +121,22 @@ public final class QMPClient: Sendable {
   ///   - descriptor: the connection.
   ///   - address: what messages call it.
   ///   - version: QEMU's version, as the other client was told.
+  ///   - isForwarded: whether the connection only leads to the monitor, on another host.
   public static func takeOver(
-    _ descriptor: consuming OwnedDescriptor, address: String, version: QEMUVersion
+    _ descriptor: consuming OwnedDescriptor, address: String, version: QEMUVersion,
+    isForwarded: Bool = false
   ) throws(TransportError) -> QMPClient {
     let greeting = QMPGreeting(version: version, capabilities: ["oob"])
     let connection = QMPConnection(address: address)
     try connection.start(
       takingOver: ByteChannel(adopting: descriptor, peer: address), greeting)
     return QMPClient(
-      address: address, target: .unix(path: address), greeting: greeting, connection: connection)
+      address: address, target: .unix(path: address), isForwarded: isForwarded,
+      greeting: greeting, connection: connection)
   }
 
   /// The process number of QEMU, where the monitor is a Unix socket of this host.
-  public var peerProcess: Int32? { connection.peerProcess }
+  public var peerProcess: Int32? { isForwarded ? nil : connection.peerProcess }
 
   /// Ends the connection; commands under way throw ``QMPError/closed(command:)``.
   public func close() { connection.close() }
