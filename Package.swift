@@ -294,7 +294,7 @@ let package = Package(
     .testTarget(name: "DemoGuestTests", dependencies: ["DemoGuest"], swiftSettings: testing),
     .testTarget(
       name: "InteropTests",
-      dependencies: ["godwit", "QEMULab", "DemoGuest", "JSON"],
+      dependencies: ["godwit", "Endpoints", "QEMULab", "DemoGuest", "JSON"],
       swiftSettings: testing),
   ]
 )

@@ -63,7 +63,7 @@ extension Demonstration {
     let before = destination.reports.count
     let result = try await Operations.migrate(
       MigrateRequest(
-        source: source.qmp, destination: destination.qmp,
+        source: source.qmp, destination: .local(destination.qmp),
         downtimeLimitMilliseconds: Self.downtimeLimitMilliseconds), observer: observer)
     let reports = try await destination.watch(
       checking: report.memoryBytes / Self.pageByteCount, since: before)

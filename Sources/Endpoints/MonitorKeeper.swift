@@ -30,11 +30,16 @@ public final class MonitorKeeper: Sendable {
   ///
   /// - Parameter command: what to run; it must call `MonitorKeeper.serve` with the path that is
   ///   added as its last argument.
-  init(command: [String], client: QMPClient, for process: ProcessIdentity) throws {
+  convenience init(command: [String], client: QMPClient, for process: ProcessIdentity) throws {
+    try self.init(command: command, client: client, at: Self.socketPath(for: process))
+  }
+
+  /// Starts a keeper that hands the connection over at `path`.
+  init(command: [String], client: QMPClient, at path: String) throws {
     guard let executable = command.first, let monitor = try client.duplicateDescriptor() else {
       throw MoveError(.failed, "There is no monitor connection to keep.")
     }
-    socketPath = Self.socketPath(for: process)
+    socketPath = path
     var ends = try SocketPair()
     leash = try ByteChannel(adopting: ends.take(), peer: "the keeper of the monitor")
     let other = try ends.take().duplicate()
@@ -47,6 +52,13 @@ public final class MonitorKeeper: Sendable {
   static func socketPath(for process: ProcessIdentity) -> String {
     FileManager.default.temporaryDirectory
       .appendingPathComponent("godwit-keeper-\(process.pid)-\(process.startTicks)").path
+  }
+
+  /// Where the keeper of a monitor on another host listens: that of the destination whose machine
+  /// waits for pages of this source.
+  static func socketPath(forDestinationOf source: ProcessIdentity) -> String {
+    FileManager.default.temporaryDirectory
+      .appendingPathComponent("godwit-keeper-from-\(source.pid)-\(source.startTicks)").path
   }
 
   /// Ends the keeper: its monitor is needed no longer.

@@ -36,35 +36,63 @@ extension Operations {
     try refuseSamePath(request)
     let source = try await QMPClient.connect(to: request.source)
     defer { source.close() }
-    let destination = try await QMPClient.connect(to: request.destination)
+    let remote = try await RemoteEndpoint.reach(
+      request, besideMonitor: RemoteSocket.moving, observer, interruption)
+    defer { remote?.close() }
+    let destination = try await monitor(of: request, remote)
     defer { destination.close() }
     let plan = try MigratePlan(
       for: request, from: try await MigrateFacts(of: source),
       to: try await MigrateFacts(of: destination))
-    if plan.postcopy != nil, let (name, path) = try await destination.unservableBackend() {
-      throw MoveError(
-        .refused,
-        "The memory backend '\(name)' of the destination at \(request.destination) lies in "
-          + "\(path), on a file system whose pages cannot be served while the guest runs. Leave "
-          + "out --postcopy, or put it on tmpfs (memory-backend-memfd, or a file in /dev/shm).")
-    }
+    if plan.postcopy != nil { try await refuseUnservableBackend(request, destination) }
     for note in plan.notes { observer.note(note) }
     guard !interruption.isRequested else {
       throw MoveError(.cancelled, "Cancelled before anything was begun.")
     }
     return try await RunningMigrate(
-      source: source, destination: destination, plan: plan, request: request, observer: observer,
-      trace: trace, interruption: interruption
+      source: source, destination: destination, remote: remote, plan: plan, request: request,
+      observer: observer, trace: trace, interruption: interruption
     ).run()
+  }
+
+  private static func monitor(
+    of request: MigrateRequest, _ remote: RemoteEndpoint?
+  ) async throws -> QMPClient {
+    if let remote { return try await remote.monitor() }
+    return try await QMPClient.connect(to: "\(request.destination)")
+  }
+
+  private static func refuseUnservableBackend(
+    _ request: MigrateRequest, _ destination: QMPClient
+  ) async throws {
+    guard let (name, path) = try await destination.unservableBackend() else { return }
+    let there = "The memory backend '\(name)' of the destination at \(request.destination) lies in"
+    let advice =
+      "Leave out --postcopy, or put it on tmpfs (memory-backend-memfd, or a file in /dev/shm)"
+    guard destination.isForwarded else {
+      throw MoveError(
+        .refused,
+        "\(there) \(path), on a file system whose pages cannot be served while the guest runs. "
+          + "\(advice).")
+    }
+    // What file system that is, only its host knows. QEMU 10 looks itself before the switch.
+    guard destination.version.major < 10, !destination.version.isGodwit, !request.isForced else {
+      return
+    }
+    throw MoveError(
+      .refused,
+      "\(there) \(path) on its host. Unless that is a tmpfs, its pages cannot be served while the "
+        + "guest runs, and this QEMU ends when it finds out. \(advice), or say --force if it is.")
   }
 
   /// One socket for both ends: its monitor, which serves one client, would not greet the second.
   static func refuseSamePath(_ request: MigrateRequest) throws(MoveError) {
+    guard case .local(let destination) = request.destination else { return }
     func place(_ address: String) -> String {
       let path = String(address.trimmingPrefix("unix:"))
       return URL(fileURLWithPath: path).resolvingSymlinksInPath().path
     }
-    guard place(request.source) == place(request.destination) else { return }
+    guard place(request.source) == place(destination) else { return }
     throw MoveError(
       .refused,
       "--from and --to name the same monitor, \(request.source): a machine cannot be moved into "

@@ -21,14 +21,26 @@ extension QEMUDestination {
 
 extension QMPClient {
   /// A memory backend that lies in a file of an ordinary file system, and the file; nil for none.
+  ///
+  /// On another host, one that lies in a file which is not known to be of another kind.
   func unservableBackend() async throws -> (name: String, path: String)? {
     for backend in try await memoryBackends() {
       guard let name = backend.identifier, let path = await path(ofBackend: name),
-        let type = Self.fileSystemType(of: path), !Self.servable.contains(type)
+        !(isForwarded ? Self.isServableAnywhere(path) : Self.isServableHere(path))
       else { continue }
       return (name, path)
     }
     return nil
+  }
+
+  /// Whether the pages of a file of this host can be served; one that is not there does not matter.
+  private static func isServableHere(_ path: String) -> Bool {
+    fileSystemType(of: path).map(servable.contains) ?? true
+  }
+
+  /// Whether a path leads to a tmpfs or to huge pages on every host.
+  private static func isServableAnywhere(_ path: String) -> Bool {
+    ["/dev/shm/", "/dev/hugepages"].contains(where: path.hasPrefix)
   }
 
   /// The file behind a memory backend; nil for the kinds that have none.

@@ -32,11 +32,17 @@ extension QEMUDestination {
     let monitor = String(client.address.trimmingPrefix("unix:"))
     let path = URL(fileURLWithPath: monitor).path + ".recover"
     let address = try MigrationURI("unix:\(path)")
-    try await refuseIfNothingWaits()
-    try? FileManager.default.removeItem(atPath: path)
     defer { try? FileManager.default.removeItem(atPath: path) }
-    try await recover(over: address)
+    try await listen(at: address) { try? FileManager.default.removeItem(atPath: path) }
     return try await body(address)
+  }
+
+  /// Has QEMU listen for new connections at an address of its own host.
+  /// - Parameter prepare: called before, once it is known that something waits there.
+  func listen(at address: MigrationURI, after prepare: () -> Void = {}) async throws {
+    try await refuseIfNothingWaits()
+    prepare()
+    try await recover(over: address)
   }
 
   /// Whether nothing has been given to it yet: the restore that broke had not begun.

@@ -48,6 +48,8 @@ import Testing
       ["--from", "a", "--to", "b", "--downtime", "-1"],
       ["--from", "a", "--to", "b", "--downtime", "2000001"],
       ["--from", "a", "--to", "b", "--bandwidth", "0"],
+      ["--from", "a", "--to", "host:b"], ["--from", "a", "--to=-oProxyCommand=x:/b"],
+      ["--from", "host:/a", "--to", "b"],
     ])
   func `wrong usage ends with 2`(arguments: [String]) throws {
     let outcome = try BuiltCommand.run(["migrate"] + arguments)

@@ -86,6 +86,14 @@ import Testing
     }
   }
 
+  @Test func `a destination that cannot be asked is not said to run, nor to be lost`() {
+    let postcopy = aftermath(Self.end("finish-migrate", .postcopyPaused), .silent).sentence
+    #expect(postcopy.contains("has gone over to B, which does not answer"))
+    #expect(postcopy.contains("as soon as it can be reached"))
+    let precopy = aftermath(Self.end("running", .failed), .silent).sentence
+    #expect(precopy.contains("runs on at A") && precopy.contains("see that it does not run"))
+  }
+
   @Test func `a destination that ended in postcopy is no promise of a recovery`() {
     let aftermath = aftermath(Self.end("finish-migrate", .postcopyPaused), .gone)
     #expect(!aftermath.isRecoverable)

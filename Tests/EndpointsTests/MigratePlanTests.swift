@@ -26,7 +26,7 @@ import Testing
 
   static let source = end("a.sock")
   static let destination = end("b.sock", status: "inmigrate")
-  static let request = MigrateRequest(source: "a.sock", destination: "b.sock")
+  static let request = MigrateRequest(source: "a.sock", destination: .local("b.sock"))
 
   private func plan(
     _ request: MigrateRequest = Self.request, from source: MigrateFacts = Self.source,
@@ -292,5 +292,16 @@ import Testing
     #expect(notes.contains { $0.contains("older") })
     #expect(notes.contains { $0.contains("b.img") && $0.contains("other.img") })
     #expect(notes.contains { $0.contains("vdc") && $0.contains("not there") })
+  }
+
+  @Test func `on another host a disk of the same name is not taken for the same disk`() throws {
+    var (source, destination) = (Self.source, Self.destination)
+    source.disks = ["vda": "a.img"]
+    destination.disks = source.disks
+    #expect(try plan(from: source, to: destination).notes.isEmpty)
+    destination.isRemote = true
+    let notes = try plan(from: source, to: destination).notes
+    #expect(notes.count == 1)
+    #expect(notes.first?.contains("a.img") == true && notes.first?.contains("both hosts") == true)
   }
 }

@@ -36,8 +36,8 @@ final class Godwit {
   }
 
   /// Runs a command that must fail in the way a person can understand, and returns what it said.
-  func refuse(_ arguments: [String]) throws -> String {
-    let running = try start(arguments)
+  func refuse(_ arguments: [String], environment: [String: String] = [:]) throws -> String {
+    let running = try start(arguments, environment: environment)
     let status = try running.wait(seconds: 60)
     guard status == 1 else {
       throw LabError("godwit \(arguments) ended with \(status), not 1: \(running.output)")
@@ -46,11 +46,13 @@ final class Godwit {
   }
 
   /// Starts a command and lets it run.
+  ///
+  /// - Parameter isJob: whether it is in a group of its own, as a shell starts it.
   func start(
-    _ arguments: [String], environment: [String: String] = [:]
+    _ arguments: [String], environment: [String: String] = [:], isJob: Bool = false
   ) throws -> RunningGodwit {
     try RunningGodwit(
-      arguments: arguments + ["--json"], store: store, environment: environment)
+      arguments: arguments + ["--json"], store: store, environment: environment, isJob: isJob)
   }
 
   /// The names that are listed.
@@ -69,7 +71,13 @@ final class RunningGodwit {
   private let folder: String
   private var status: Int32?
 
-  init(arguments: [String], store: String, environment changes: [String: String] = [:]) throws {
+  private let isJob: Bool
+
+  init(
+    arguments: [String], store: String, environment changes: [String: String] = [:],
+    isJob: Bool = false
+  ) throws {
+    self.isJob = isJob
     folder = NSTemporaryDirectory() + "gwrun-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     // Behind `--` everything is QEMU's.
@@ -81,7 +89,7 @@ final class RunningGodwit {
     var environment = ProcessInfo.processInfo.environment
     environment["GODWIT_STORE"] = store
     environment.merge(changes) { $1 }
-    pid = try Self.spawn([try Self.executable()] + words, environment, folder)
+    pid = try Self.spawn([try Self.executable()] + words, environment, folder, isJob)
   }
 
   deinit {
@@ -124,8 +132,8 @@ final class RunningGodwit {
     reap(0)
   }
 
-  /// SIGINT: what Ctrl-C sends.
-  func interrupt() { Foundation.kill(pid, SIGINT) }
+  /// SIGINT, as Ctrl-C sends it: to a job, that is to all that it has started and not set apart.
+  func interrupt() { Foundation.kill(isJob ? -pid : pid, SIGINT) }
 
   private func reap(_ options: Int32) {
     guard status == nil else { return }
@@ -135,12 +143,16 @@ final class RunningGodwit {
 
   /// Starts a command with its output and errors in files of `folder`.
   private static func spawn(
-    _ words: [String], _ environment: [String: String], _ folder: String
+    _ words: [String], _ environment: [String: String], _ folder: String, _ isJob: Bool
   ) throws -> pid_t {
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
     let create = O_WRONLY | O_CREAT | O_APPEND
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    if isJob { posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP)) }
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, folder + "/output", create, 0o600)
     posix_spawn_file_actions_addopen(&actions, 2, folder + "/errors", create, 0o600)
@@ -148,7 +160,7 @@ final class RunningGodwit {
     var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for pointer in arguments + variables { free(pointer) } }
     var pid: pid_t = 0
-    let failure = posix_spawn(&pid, words[0], &actions, nil, &arguments, &variables)
+    let failure = posix_spawn(&pid, words[0], &actions, &attributes, &arguments, &variables)
     guard failure == 0 else {
       throw LabError("cannot start \(words[0]): error \(failure)")
     }

@@ -84,10 +84,14 @@ struct MigrateAftermath: Sendable, Equatable {
           + "still holds it as it was at the switchover, but does not let it run: nothing runs "
           + "now.")
     }
+    let (there, then) =
+      destination == .silent
+      ? ("has gone over to \(to), which does not answer,", " as soon as it can be reached")
+      : ("runs at \(to)", "")
     return MigrateAftermath(
       .nothing,
-      "The machine runs at \(to) and waits there for pages that \(from) still has: end neither, "
-        + "and carry on with 'godwit migrate --from \(from) --to \(to) --recover'.",
+      "The machine \(there) and waits there for pages that \(from) still has: end neither, "
+        + "and carry on with 'godwit migrate --from \(from) --to \(to) --recover'\(then).",
       isRecoverable: true)
   }
 
@@ -157,7 +161,9 @@ struct MigrateAftermath: Sendable, Equatable {
   private static func leftOver(_ destination: MigrateEnd, _ to: String) -> String {
     switch destination {
     case .gone: "The destination has ended; start it anew for another try."
-    case .silent: "The destination at \(to) does not answer; end it."
+    case .silent:
+      "The destination at \(to) does not answer: see that it does not run the machine, too, and "
+        + "end it."
     case .answers(let state, .none) where state.status == "inmigrate":
       "The destination at \(to) still waits and can be used again."
     case .answers(let state, _) where state.status == "postmigrate":

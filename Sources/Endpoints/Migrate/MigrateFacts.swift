@@ -20,6 +20,8 @@ struct MigrateFacts: Sendable, Equatable {
   var blockedReasons: [String]
   /// Its process, where the monitor is a Unix socket of this host.
   var process: Int32?
+  /// Whether it is on another host.
+  var isRemote = false
   /// Whether it is known to find files as this process does: by the same names, as the same user.
   var sharesFiles = false
   /// The capabilities that it knows, and which are on.
@@ -41,6 +43,7 @@ struct MigrateFacts: Sendable, Equatable {
     address = client.address
     version = client.version
     process = client.peerProcess
+    isRemote = client.isForwarded
     sharesFiles = process.map(Self.sharesFiles) ?? false
     runState = try await client.runState()
     let migration = try await client.migration()

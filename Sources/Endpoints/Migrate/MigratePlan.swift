@@ -198,7 +198,13 @@ struct MigratePlan: Sendable, Equatable {
     }
     for (name, file) in source.disks.sorted(by: { $0.key < $1.key }) {
       let other = destination.disks[name]
-      if let other, other == file { continue }
+      if let other, other == file {
+        guard destination.isRemote else { continue }
+        notes.append(
+          "Disks are not moved: \(name) is \(file.isEmpty ? "an image" : file) at both ends, which "
+            + "must be the same one on both hosts (on storage that they share).")
+        continue
+      }
       notes.append(
         "Disks are not moved: \(name) is \(file.isEmpty ? "an image" : file) at the source and "
           + "\(other.map { $0.isEmpty ? "another image" : $0 } ?? "not there") at the destination, "

@@ -12,8 +12,8 @@ public enum PostcopyStart: String, Sendable, CaseIterable {
 public struct MigrateRequest: Sendable {
   /// The QMP address of the endpoint that has the machine.
   public var source: String
-  /// The QMP address of the endpoint that waits for it.
-  public var destination: String
+  /// The QMP address of the endpoint that waits for it, on this host or another.
+  public var destination: EndpointAddress
   /// Whether the machine stands still for the whole copy.
   public var isPaused: Bool
   /// When to go over to postcopy; nil for a precopy to its end.
@@ -32,13 +32,17 @@ public struct MigrateRequest: Sendable {
   /// How to start a process that keeps the destination's monitor open for a recovery, as words of
   /// a command; nil for none.
   public var keeperCommand: [String]?
+  /// How ssh is called where the destination is on another host, with options, in the shell's
+  /// notation.
+  public var secureShell: String
 
   /// A request with the defaults of the command line.
   public init(
-    source: String, destination: String, isPaused: Bool = false, postcopy: PostcopyStart? = nil,
+    source: String, destination: EndpointAddress, isPaused: Bool = false,
+    postcopy: PostcopyStart? = nil,
     downtimeLimitMilliseconds: UInt64? = nil, bytesPerSecond: UInt64? = nil,
     isForced: Bool = false, recovers: Bool = false, excludedPages: String? = nil,
-    keeperCommand: [String]? = nil
+    keeperCommand: [String]? = nil, secureShell: String = "ssh"
   ) {
     self.source = source
     self.destination = destination
@@ -50,6 +54,7 @@ public struct MigrateRequest: Sendable {
     self.recovers = recovers
     self.excludedPages = excludedPages
     self.keeperCommand = keeperCommand
+    self.secureShell = secureShell
   }
 }
 

@@ -85,8 +85,10 @@ public struct MigrationCourse: Sendable, Equatable {
 public final class MigrationTrace: Sendable {
   private struct State {
     var course = MigrationCourse()
-    var stopped: QMPEvent.Timestamp?
-    var resumed: QMPEvent.Timestamp?
+    var stopped: QMPEvent?
+    var resumed: QMPEvent?
+    /// Whether both ends tell the time by one clock.
+    var hasOneClock = true
     var tasks: [Task<Void, Never>] = []
   }
 
@@ -107,6 +109,7 @@ public final class MigrationTrace: Sendable {
   /// Records what an end reports, from now on.
   func follow(_ client: QMPClient, as end: MigrationCourse.Event.End) {
     let events = client.events()
+    if client.isForwarded { state.withLock { $0.hasOneClock = false } }
     let task = Task { [weak self] in
       for await event in events {
         guard let self else { return }
@@ -129,10 +132,8 @@ public final class MigrationTrace: Sendable {
     let seconds = (event.arrival - start).inSeconds
     state.withLock { state in
       state.course.add(MigrationCourse.Event(seconds: seconds, end: end, name: name))
-      if end == .source, name == "STOP" { state.stopped = event.timestamp }
-      if end == .destination, name == "RESUME", state.resumed == nil {
-        state.resumed = event.timestamp
-      }
+      if end == .source, name == "STOP" { state.stopped = event }
+      if end == .destination, name == "RESUME", state.resumed == nil { state.resumed = event }
     }
   }
 
@@ -141,13 +142,19 @@ public final class MigrationTrace: Sendable {
 
   /// How long the machine stood still, from its last stop at the source to its start at the
   /// destination, by the clocks of the two endpoints; nil where that makes no sense: it did not
-  /// stop, has not started, or the clocks are of different hosts.
+  /// stop, or has not started.
+  ///
+  /// Clocks of two hosts cannot be compared: there it is from when the one was heard of here to
+  /// when the other was, which is longer by the time of the way.
   var downtimeMilliseconds: Double? {
     state.withLock { state in
-      guard let stopped = state.stopped, let resumed = state.resumed, stopped.seconds >= 0,
-        resumed.seconds >= 0
-      else { return nil }
-      let microseconds = resumed.microseconds(since: stopped)
+      guard let stopped = state.stopped, let resumed = state.resumed else { return nil }
+      guard state.hasOneClock else {
+        return max(0, (resumed.arrival - stopped.arrival).inSeconds * 1000)
+      }
+      let (from, to) = (stopped.timestamp, resumed.timestamp)
+      guard from.seconds >= 0, to.seconds >= 0 else { return nil }
+      let microseconds = to.microseconds(since: from)
       return microseconds >= 0 ? Double(microseconds) / 1000 : nil
     }
   }

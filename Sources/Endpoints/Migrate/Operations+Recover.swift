@@ -13,11 +13,14 @@ extension Operations {
     let source = try await QMPClient.connect(to: request.source)
     defer { source.close() }
     try await checkBroken(source)
-    let destination = try await waitingDestination(request, source.version)
+    let remote = try await RemoteEndpoint.reach(
+      request, besideMonitor: RemoteSocket.recovering, observer, interruption)
+    defer { remote?.close() }
+    let destination = try await waitingDestination(request, source, remote)
     defer { destination.close() }
     let start = ContinuousClock.now
     let running = RunningMigrate(
-      source: source, destination: destination,
+      source: source, destination: destination, remote: remote,
       plan: MigratePlan(recovering: request), request: request, observer: observer, trace: trace,
       interruption: interruption)
     trace.follow(source, as: .source)
@@ -31,7 +34,19 @@ extension Operations {
   private static func carryOn(_ running: RunningMigrate) async throws -> MigrationInfo {
     let (source, destination) = (running.source, running.destination)
     // The settings of a move that broke are those it began with.
-    guard try await source.migrationCapabilities()[MigrateSettings.preempt] == true else {
+    let usesPreempt = try await source.migrationCapabilities()[MigrateSettings.preempt] == true
+    if let remote = running.remote {
+      guard !usesPreempt else {
+        throw MoveError(
+          .refused,
+          "The move began over two connections on this host, and ssh gives it one: carry it on "
+            + "with the path of the destination's monitor here.")
+      }
+      try await QEMUDestination(recovering: destination).listen(at: remote.meetingPlace)
+      try await remote.memoryConnection(destination).give(to: source)
+      return try await running.carryOn(over: DescriptorHandover.uri)
+    }
+    guard usesPreempt else {
       try await newLink(to: destination).give(to: source)
       return try await running.carryOn(over: DescriptorHandover.uri)
     }
@@ -72,20 +87,30 @@ extension Operations {
 
   /// The destination's monitor: from the keeper that a broken move left behind, where there is one.
   private static func waitingDestination(
-    _ request: MigrateRequest, _ version: QEMUVersion
+    _ request: MigrateRequest, _ source: QMPClient, _ remote: RemoteEndpoint?
   ) async throws -> QMPClient {
+    let (address, version) = ("\(request.destination)", source.version)
+    if let remote {
+      // Over there nothing tells whose monitor it is: the keeper goes by the source.
+      guard let process = source.peerProcess.flatMap(ProcessIdentity.init(of:)),
+        let monitor = MonitorKeeper.takeOver(
+          at: MonitorKeeper.socketPath(forDestinationOf: process))
+      else { return try await remote.monitor() }
+      return try QMPClient.takeOver(
+        monitor, address: address, version: version, isForwarded: true)
+    }
     // Connecting tells whose monitor it is, even where nobody there has time to greet.
-    let path = String(request.destination.trimmingPrefix("unix:"))
-    if let address = try? MigrationURI("unix:\(path)"),
+    let path = String(address.trimmingPrefix("unix:"))
+    if let socket = try? MigrationURI("unix:\(path)"),
       let probe = try? await EngineThread.run(
-        "godwit-probe", cancel: {}, { try ByteChannel.connect(to: address, timeout: .seconds(2)) }),
+        "godwit-probe", cancel: {}, { try ByteChannel.connect(to: socket, timeout: .seconds(2)) }),
       let process = probe.peerProcess.flatMap(ProcessIdentity.init(of:))
     {
       if let monitor = MonitorKeeper.takeOver(at: MonitorKeeper.socketPath(for: process)) {
-        return try QMPClient.takeOver(monitor, address: request.destination, version: version)
+        return try QMPClient.takeOver(monitor, address: address, version: version)
       }
     }
-    return try await QMPClient.connect(to: request.destination)
+    return try await QMPClient.connect(to: address)
   }
 }
 

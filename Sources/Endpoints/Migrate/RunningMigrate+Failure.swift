@@ -17,7 +17,7 @@ extension RunningMigrate {
     let ends = await atRest()
     let aftermath = MigrateAftermath(
       source: ends.source, destination: ends.destination, ranBefore: plan.runsOnArrival,
-      addresses: (request.source, request.destination))
+      addresses: (request.source, "\(request.destination)"))
     let reason = await reason(of: error, ends)
     var sentences = wasCancelled ? ["The move was cancelled."] : [reason]
     do {
@@ -45,12 +45,11 @@ extension RunningMigrate {
   /// It returns once that process can be asked for the monitor, as a recovery may follow at once.
   /// Without a keeper a recovery tries the monitor itself, which mostly works.
   private func keepMonitor() async {
-    guard let command = request.keeperCommand,
-      let process = destination.peerProcess.flatMap(ProcessIdentity.init(of:))
+    guard let command = request.keeperCommand, destination.isConnected,
+      let path = keeperPath
     else { return }
-    let path = MonitorKeeper.socketPath(for: process)
     try? FileManager.default.removeItem(atPath: path)
-    guard let keeper = try? MonitorKeeper(command: command, client: destination, for: process)
+    guard let keeper = try? MonitorKeeper(command: command, client: destination, at: path)
     else { return }
     let limit = ContinuousClock.now + Self.rest
     while !FileManager.default.fileExists(atPath: path) {
@@ -58,6 +57,14 @@ extension RunningMigrate {
       try? await Task.sleep(for: .milliseconds(5))
     }
     destination.leaveOpen()
+  }
+
+  private var keeperPath: String? {
+    let process = (destination.isForwarded ? source : destination).peerProcess
+    return process.flatMap(ProcessIdentity.init(of:)).map {
+      destination.isForwarded
+        ? MonitorKeeper.socketPath(forDestinationOf: $0) : MonitorKeeper.socketPath(for: $0)
+    }
   }
 
   /// Ends what the source still has under way, unless the machine runs at the destination.
@@ -99,7 +106,10 @@ extension RunningMigrate {
     } catch QMPError.timedOut {
       return .silent
     } catch {
-      return client.isConnected ? .silent : .gone
+      guard !client.isConnected else { return .silent }
+      // What only leads to it may have ended without it.
+      guard client.isForwarded else { return .gone }
+      return await remote?.showsThatMonitorClosed() == true ? .gone : .silent
     }
   }
 
@@ -111,6 +121,9 @@ extension RunningMigrate {
     of error: any Error, _ ends: (source: MigrateEnd, destination: MigrateEnd)
   ) async -> String {
     if case QMPError.refused = error { return "\(error)" }
+    if ends.destination == .silent, let remote, let words = await remote.breakage() {
+      return words
+    }
     guard ends.destination.migration == .failed,
       let info = try? await destination.execute("query-migrate", timeout: Self.patience),
       let words = MigrationInfo(info).errorDescription

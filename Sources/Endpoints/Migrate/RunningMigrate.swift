@@ -20,10 +20,13 @@ final class MoveInterruption: Sendable {
 ///
 /// Both ends are connected by a pair of sockets that nobody else can reach; or, where one
 /// connection is not enough, at a socket of the destination's that only its user can reach. The
-/// memory goes straight from one to the other; should Godwit be killed, they finish by themselves.
+/// memory goes straight from one to the other, or through an ssh where the destination is on
+/// another host; should Godwit be killed, they finish by themselves.
 struct RunningMigrate: Sendable {
   let source: QMPClient
   let destination: QMPClient
+  /// What leads to the destination where that is on another host.
+  let remote: RemoteEndpoint?
   let plan: MigratePlan
   let request: MigrateRequest
   let observer: MoveObserver
@@ -85,6 +88,11 @@ struct RunningMigrate: Sendable {
       try await destination.migrateIncoming(from: "\(place)", exitsOnError: false)
       return "\(place)"
     }
+    if let remote {
+      try await destination.migrateIncoming(from: "\(remote.meetingPlace)", exitsOnError: false)
+      try await remote.memoryConnection(destination).give(to: source)
+      return DescriptorHandover.uri
+    }
     var pair = try SocketPair()
     let ends = (DescriptorHandover(pair.take()), DescriptorHandover(pair.take()))
     try await ends.0.give(to: destination)
@@ -95,13 +103,15 @@ struct RunningMigrate: Sendable {
 
   /// Has a destination wait no more for a source that will not come.
   private func endWait() async {
-    guard let place = plan.meetingPlace,
+    let (place, remote) = (plan.meetingPlace, remote)
+    guard place != nil || remote != nil,
       let answer = try? await destination.execute("query-migrate", timeout: .seconds(2)),
       MigrationInfo(answer).status == .setup
     else { return }
     // A connection that ends at once ends the wait, as the end of a pair of sockets does.
     _ = try? await EngineThread.run("godwit-connect", cancel: {}) {
-      try ByteChannel.connect(to: place, timeout: .seconds(1))
+      guard let address = try place ?? remote?.wayToMeetingPlace() else { return }
+      _ = try ByteChannel.connect(to: address, timeout: .seconds(1))
     }
   }
 

@@ -17,6 +17,10 @@ struct MigrateCommand: GodwitCommand {
       anything runs. The memory goes straight from one to the other, over a connection that only \
       they have; the machine runs meanwhile, and stands still for a moment at the end.
 
+      The destination may be on another host, [user@]host:/path: your ssh leads there and encrypts \
+      what goes, and nothing listens on any network. GODWIT_SSH says how ssh is called, with \
+      options, where 'ssh' is not enough.
+
       A guest that writes faster than its memory can be sent never gets there: Godwit says so, and \
       what would help. With --postcopy the machine goes over once its memory has been sent for the \
       first time, whatever it writes, and gets what is missing when it asks for it.
@@ -30,6 +34,7 @@ struct MigrateCommand: GodwitCommand {
         godwit migrate --from vm.sock --to new.sock --downtime 50 --bandwidth 200M
         godwit migrate --from vm.sock --to new.sock --postcopy --report move.html
         godwit migrate --from vm.sock --to new.sock --recover
+        godwit migrate --from vm.sock --to admin@host2:/run/new/qmp.sock
       """)
 
   static let cancelsInOrder = true
@@ -42,7 +47,8 @@ struct MigrateCommand: GodwitCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The QMP socket of the endpoint that waits for it.", valueName: "socket"),
+      "The QMP socket of the endpoint that waits for it, here or on another host.",
+      valueName: "socket|[user@]host:socket"),
     completion: .file())
   var to: String
 
@@ -98,6 +104,7 @@ struct MigrateCommand: GodwitCommand {
   }
 
   func validate() throws {
+    try checkAddresses()
     let hasMode = paused || postcopy != nil || downtime != nil || bandwidth != nil
     if recover, hasMode || exclusion.file != nil {
       throw ValidationError("--recover carries on as the move began; it takes no other mode.")
@@ -107,12 +114,31 @@ struct MigrateCommand: GodwitCommand {
     }
   }
 
+  private func checkAddresses() throws {
+    if case .remote? = try? EndpointAddress(from) {
+      throw ValidationError(
+        "--from is a machine of this host: run godwit where the machine runs, and give it the "
+          + "other host with --to.")
+    }
+    do {
+      _ = try EndpointAddress(to)
+    } catch {
+      throw ValidationError("\(error)")
+    }
+  }
+
+  /// How the person's ssh is called.
+  private static var secureShell: String {
+    let named = ProcessInfo.processInfo.environment["GODWIT_SSH"] ?? ""
+    return named.isEmpty ? "ssh" : named
+  }
+
   func perform(_ console: Console) async throws {
     let request = MigrateRequest(
-      source: from, destination: to, isPaused: paused, postcopy: postcopy,
+      source: from, destination: try EndpointAddress(to), isPaused: paused, postcopy: postcopy,
       downtimeLimitMilliseconds: downtime, bytesPerSecond: bandwidth?.bytesPerSecond,
       isForced: force, recovers: recover, excludedPages: exclusion.file,
-      keeperCommand: KeepMonitorCommand.line)
+      keeperCommand: KeepMonitorCommand.line, secureShell: Self.secureShell)
     let trace = MigrationTrace()
     // A place that cannot be written is found before the machine has moved.
     let file = try report.map { try ReportFile(at: $0) }
