@@ -21,17 +21,20 @@ import Testing
     }
 
   private func aftermath(
-    _ source: MigrateEnd, _ destination: MigrateEnd, ranBefore: Bool = true
+    _ source: MigrateEnd, _ destination: MigrateEnd, ranBefore: Bool = true,
+    hasStopped: Bool = false
   ) -> MigrateAftermath {
     MigrateAftermath(
-      source: source, destination: destination, ranBefore: ranBefore, addresses: ("A", "B"))
+      source: source, destination: destination, ranBefore: ranBefore, hasStopped: hasStopped,
+      addresses: ("A", "B"))
   }
 
   @Test func `no two ends are ever left or made to run`() {
     for source in Self.ends {
       for destination in Self.ends {
-        for ranBefore in [true, false] {
-          let aftermath = aftermath(source, destination, ranBefore: ranBefore)
+        for (ranBefore, hasStopped) in [(true, false), (true, true), (false, false)] {
+          let aftermath = aftermath(
+            source, destination, ranBefore: ranBefore, hasStopped: hasStopped)
           let context = Comment("\(source), \(destination), \(ranBefore): \(aftermath)")
           switch aftermath.action {
           case .resumeSource:
@@ -42,7 +45,13 @@ import Testing
             #expect(source.migration == .completed, context)
           case .stopDestination:
             #expect(source.isRunning && destination.isRunning, context)
+          case .stopSource:
+            #expect(source.isRunning && destination == .silent && hasStopped, context)
           case .nothing:
+            // Both may run where the switchover had begun and one cannot be asked.
+            let isInDoubt = hasStopped && destination == .silent
+            #expect(
+              !(isInDoubt && source.isRunning && source.migration?.isPostcopy != true), context)
             // A source in postcopy does not run, whatever was made up here.
             let isPossible = source.migration.map { !$0.isPostcopy } ?? false
             #expect(!(isPossible && source.isRunning && destination.isRunning), context)
@@ -76,6 +85,15 @@ import Testing
     let aftermath = aftermath(Self.end("paused", .failed), .silent)
     #expect(aftermath.action == .nothing)
     #expect(aftermath.sentence.contains("'cont' at A"))
+  }
+
+  @Test func `a source that goes on after the switchover began is stopped, if nobody else knows`() {
+    let source = Self.end("running", .failed)
+    let inDoubt = aftermath(source, .silent, hasStopped: true)
+    #expect(inDoubt.action == .stopSource)
+    #expect(inDoubt.sentence.contains("stopped at A") && inDoubt.sentence.contains("'cont' at A"))
+    #expect(aftermath(source, .gone, hasStopped: true).action == .nothing)
+    #expect(aftermath(source, .silent).action == .nothing)
   }
 
   @Test func `a broken postcopy says how to carry on`() {

@@ -34,6 +34,8 @@ struct MigrateAftermath: Sendable, Equatable {
     case resumeSource
     /// Both run: the destination is stopped.
     case stopDestination
+    /// Both may run, and the destination cannot be asked: the source is stopped.
+    case stopSource
     /// The destination has all of it and stands still, though the machine ran before.
     case resumeDestination
   }
@@ -56,9 +58,10 @@ struct MigrateAftermath: Sendable, Equatable {
   ///   - source: the end that had the machine.
   ///   - destination: the end that was to get it.
   ///   - ranBefore: whether the machine ran when the move began.
+  ///   - hasStopped: whether it was seen to stop at the source for the switchover.
   ///   - addresses: both ends' QMP addresses.
   init(
-    source: MigrateEnd, destination: MigrateEnd, ranBefore: Bool,
+    source: MigrateEnd, destination: MigrateEnd, ranBefore: Bool, hasStopped: Bool = false,
     addresses: (source: String, destination: String)
   ) {
     let (from, to) = addresses
@@ -69,6 +72,8 @@ struct MigrateAftermath: Sendable, Equatable {
       self = Self.inPostcopy(destination, from, to)
     case .answers(let state, .completed) where !state.isRunning:
       self = Self.afterHandover(destination, ranBefore, from, to)
+    case .answers(let state, _) where state.isRunning && destination == .silent && hasStopped:
+      self = Self.inDoubt(from, to)
     case .answers(let state, _):
       self = Self.atSource(state, destination, ranBefore, from, to)
     }
@@ -93,6 +98,16 @@ struct MigrateAftermath: Sendable, Equatable {
       "The machine \(there) and waits there for pages that \(from) still has: end neither, "
         + "and carry on with 'godwit migrate --from \(from) --to \(to) --recover'\(then).",
       isRecoverable: true)
+  }
+
+  /// A QEMU whose link breaks when it has sent everything goes on, and cannot know whether the other
+  /// one does.
+  private static func inDoubt(_ from: String, _ to: String) -> MigrateAftermath {
+    MigrateAftermath(
+      .stopSource,
+      "The link broke in the switchover, and \(to) does not answer and might run the machine: it was "
+        + "stopped at \(from). If 'query-status' at \(to) says that it runs, end the one at \(from); "
+        + "if it does not, or its process is gone, 'cont' at \(from) lets the machine go on there.")
   }
 
   private static func afterHandover(

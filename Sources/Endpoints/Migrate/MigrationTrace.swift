@@ -137,6 +137,9 @@ public final class MigrationTrace: Sendable {
     }
   }
 
+  /// Whether the machine has stopped at the source.
+  var hasStopped: Bool { state.withLock { $0.stopped != nil } }
+
   /// Whether the machine has begun to run at the destination.
   var hasResumed: Bool { state.withLock { $0.resumed != nil } }
 

@@ -17,6 +17,7 @@ extension RunningMigrate {
     let ends = await atRest()
     let aftermath = MigrateAftermath(
       source: ends.source, destination: ends.destination, ranBefore: plan.runsOnArrival,
+      hasStopped: trace.hasStopped && !plan.pausesFirst,
       addresses: (request.source, "\(request.destination)"))
     let reason = await reason(of: error, ends)
     var sentences = wasCancelled ? ["The move was cancelled."] : [reason]
@@ -26,6 +27,7 @@ extension RunningMigrate {
       case .resumeSource: try await source.resume()
       case .resumeDestination: try await destination.resume()
       case .stopDestination: try await destination.stop()
+      case .stopSource: try await source.stop()
       }
       sentences.append(aftermath.sentence)
     } catch {
