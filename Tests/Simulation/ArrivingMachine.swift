@@ -69,6 +69,15 @@ final class ArrivingMachine {
     link?.cut()
   }
 
+  /// It fails, and says so where somebody listens; only before it may run.
+  func fail() {
+    guard !isDead, !hasRun, !isCommitted, !isComplete, machine.phase != .interrupted else { return }
+    for case .reply(let message) in machine.fail() { reply(message) }
+    isDead = true
+    let last = link
+    clock.after(100_000) { last?.cut() }
+  }
+
   // MARK: The link
 
   func receive(_ bytes: [UInt8]) throws {

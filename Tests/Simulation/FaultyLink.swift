@@ -48,8 +48,11 @@ public final class FaultyLink {
   }
 
   /// Sends bytes; what the fault leaves of them arrives some time.
-  public func send(_ bytes: [UInt8], _ direction: Direction) {
-    guard isUp else { return }
+  ///
+  /// - Returns: whether it leaves all of them.
+  @discardableResult
+  public func send(_ bytes: [UInt8], _ direction: Direction) -> Bool {
+    guard isUp else { return false }
     let index = direction == .forward ? 0 : 1
     let limit = direction == .forward ? faults.cutAfterForwardBytes : faults.cutAfterBackwardBytes
     let room = limit.map { max(0, $0 - sent[index]) } ?? bytes.count
@@ -57,6 +60,7 @@ public final class FaultyLink {
     sent[index] += passing
     deliver(Array(bytes[..<passing]), direction)
     if passing < bytes.count { cut() }
+    return passing == bytes.count
   }
 
   /// Ends the link; what is under way may still arrive before the loss is noticed.

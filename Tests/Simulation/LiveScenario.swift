@@ -83,6 +83,9 @@ public final class LiveScenario {
         }
       }
     }
+    if random.chance(12) {
+      clock.after(someTime()) { [self] in destination.fail() }
+    }
     // Whoever waits for a word gets it, and a guest that never rests gets more time to be still.
     clock.after(40_000_000) { [self] in try goOn() }
     try drive()
@@ -149,7 +152,7 @@ public final class LiveScenario {
       again(after: 2_000)
     case .rest(let end): again(after: UInt64(max(1, (end - now) / .nanoseconds(1))))
     case .wait: break
-    case .switchToPostcopy: try switchOver()
+    case .switchToPostcopy: prepareToSwitch()
     case .finish: try finished()
     }
   }
@@ -185,6 +188,17 @@ public final class LiveScenario {
       live.sent(
         UInt64(pages.count * model.targetPageSize), in: now - start, remaining: source.remaining)
       try drive()
+    }
+  }
+
+  /// Another connection and the bitmaps take a while, in which the destination may fail.
+  private func prepareToSwitch() {
+    isDriving = true
+    clock.after(UInt64(1 + random.below(200_000))) { [self] in
+      isDriving = false
+      guard ending == nil, !isCancelled, link?.isUp == true else { return }
+      guard live.phase == .switchingToPostcopy else { return try drive() }
+      try switchOver()
     }
   }
 
@@ -306,6 +320,7 @@ public final class LiveScenario {
 
   private func postcopyEnded(_ actor: SourceActor) throws {
     guard postcopy === actor else { return }
+    if case .finished(.destinationFailed) = actor.machine.phase { return try refused() }
     guard actor.machine.phase == .finished(.completed), destination.isComplete else {
       throw Violation("an end that is none: \(actor.machine.phase)")
     }
@@ -320,8 +335,16 @@ public final class LiveScenario {
       }
       // Without a return path the link is closed, and the rest of it arrives.
       if usesReturnPath { ending = "completed" } else { link?.cut() }
+    case .finished(.destinationFailed): try refused()
     default: throw Violation("an end that is none: \(live.phase)")
     }
+  }
+
+  /// The destination said that it failed: the source goes on.
+  private func refused() throws {
+    guard destination.isDead else { throw Violation("a failure that is none") }
+    try source.resume()
+    ending = "goes on here, the destination having failed"
   }
 
   // MARK: At the end

@@ -135,7 +135,8 @@ public final class PostcopyScenario {
     let total = Int(model.blocks.reduce(0) { $0 + $1.usedLength }) + 600
     switch random.below(3) {
     case 0: faults.cutAfterForwardBytes = random.below(total)
-    case 1: faults.cutAfterBackwardBytes = random.below(200)
+    // The first 32 bytes are what comes back around the handover.
+    case 1: faults.cutAfterBackwardBytes = random.below(random.chance(50) ? 32 : 200)
     default: faults.cutAfterTime = UInt64(random.below(3_000_000))
     }
     return faults

@@ -20,6 +20,8 @@ public enum Sabotage: String, Sendable, CaseIterable {
   case discardsNothing
   /// What goes over the channel of requested pages is lost now and then.
   case losesUrgentPages
+  /// What goes wrong behind a whole package counts as its not having gone out.
+  case forgetsPackages
 }
 
 /// One connection of a postcopy source.
@@ -80,12 +82,17 @@ final class SourceActor {
   }
 
   /// The link is gone: nothing more is done.
-  func stop() { isAlive = false }
+  func stop() {
+    if sabotage == .forgetsPackages { machine.writeFailed() }
+    isAlive = false
+  }
 
   // MARK: Writing
 
   func write() throws {
     guard isAlive, !isWriterBusy else { return }
+    // Whoever writes meets the broken link before anybody tells of it.
+    guard link.isUp else { return }
     if preempt != nil { try answer() }
     if machine.phase == .pushing, machine.flow.bytesUnderWay >= window, !machine.hasUrgentPages,
       machine.remainingPageCount > 0
@@ -98,8 +105,10 @@ final class SourceActor {
     case .write(let elements):
       var encoder = format.encoder()
       try format.append(elements.filter(isAllowed), to: &encoder)
-      send(encoder.buffer)
-      writeAgain(after: 2_000)
+      // Of what a link did not take whole, the kernel may have taken all the same.
+      if !link.send(encoder.buffer, .forward), random.chance(50) { machine.writeFailed() }
+      // Whoever has written a package may rest long before the next step.
+      writeAgain(after: random.chance(50) ? UInt64(random.below(1_000_000)) : 2_000)
     case .page(let first):
       var pages = [first]
       while pages.count < 1 + random.below(8),

@@ -29,6 +29,7 @@ import Testing
       "move: completed", "move: goes on here", "move: cancelled", "move: completed by postcopy",
       "move: completed by postcopy, after recovery", "move: goes on here, once looked at",
       "move: runs there, the word lost", "move: completed, the confirmation lost",
+      "move: goes on here, the destination having failed",
     ] {
       #expect(endings.contains(ending), "\(ending)")
     }
