@@ -58,22 +58,24 @@ extension LiveRun {
   /// Takes a message about pages that the destination holds; whether it was one.
   func takeKnown(_ message: ReturnPathMessage) throws -> Bool {
     guard let known = session.known else { return false }
-    switch try known.take(message) {
-    case .other:
-      guard case .pong(let value) = message else { return false }
-      machine.withLock { machine in
-        guard machine.phase == .confirmingPages(ping: value) else { return }
+    // Under the lock of every step: a page is unconfirmed in the eyes of each, or left to send.
+    return try machine.withLock { machine in
+      switch try known.take(message) {
+      case .other:
+        guard case .pong(let value) = message, machine.phase == .confirmingPages(ping: value)
+        else { return false }
         // Nothing was sent behind that ping, and what is missed was put back before its answer.
         known.confirmAll()
         machine.missed(remaining: endpoint.remainingByteCount)
+        return false
+      case .taken: return true
+      case .missed(let pages):
+        for page in pages {
+          endpoint.putBack(RAMPageRun(start: page, byteCount: UInt64(knownPageByteCount)))
+        }
+        machine.missed(remaining: endpoint.remainingByteCount)
+        return true
       }
-      return false
-    case .taken: return true
-    case .missed(let pages):
-      for page in pages {
-        endpoint.putBack(RAMPageRun(start: page, byteCount: UInt64(knownPageByteCount)))
-      }
-      return true
     }
   }
 
