@@ -79,7 +79,7 @@ final class ProgressCounters: Sendable {
     tell()
   }
 
-  /// Takes a step that ``tell()`` is to follow, as soon as no lock is held that an observer may need.
+  /// Takes a step that ``tell()`` is to follow, once no lock is held that an observer may need.
   func note(_ next: MigrationStatus) throws(IllegalTransition) {
     try status.withLock { (line) throws(IllegalTransition) in
       let before = line.current
