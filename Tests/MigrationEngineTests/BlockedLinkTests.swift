@@ -117,6 +117,7 @@ import Wire
     let guest = TouchingGuest(machine, touches: [])
     let (ours, theirs) = try ByteChannel.pair()
     var options = DestinationOptions()
+    options.readByteCount = 4096
     options.takesPostcopy = isPostcopy
     options.knownContent = [Announced()]
     let engine = DestinationEngine(channel: theirs, endpoint: guest, options: options)
