@@ -39,7 +39,7 @@ extension ByteChannel {
       }
       throw failure
     case .unix(let path):
-      return try connect(SocketAddress(path: path), address, timeout, deadline)
+      return try connect(try SocketAddress(path: path), address, timeout, deadline)
     case .descriptor(let number):
       guard fcntl(number, F_GETFD) >= 0 else {
         throw .failed(action: "Using \(address)", code: errno)

@@ -22,7 +22,7 @@ public final class Listener: Sendable {
     wake = try WakeEvent()
     switch address {
     case .unix(let path):
-      descriptor = try Self.listen(SocketAddress(path: path), address, mayReplace: path)
+      descriptor = try Self.listen(try SocketAddress(path: path), address, mayReplace: path)
       self.address = address
     case .tcp(let host, let port):
       let candidates = try SocketAddress.resolve(host: host, port: port, forListening: true)

@@ -24,12 +24,7 @@ public enum MigrationURI: Equatable, Sendable {
     case "tcp": self = try Self.tcp(rest, in: text)
     case "unix":
       guard !rest.isEmpty else { throw .badURI(text, reason: "unix: needs the path of a socket") }
-      guard rest.utf8.count <= Self.unixPathByteLimit else {
-        throw .badURI(
-          text,
-          reason: "the path of a Unix socket has at most \(Self.unixPathByteLimit) bytes, this "
-            + "one has \(rest.utf8.count)")
-      }
+      try Self.checkUnixPath(rest, in: text)
       self = .unix(path: rest)
     case "fd":
       guard let number = Int32(rest), number >= 0 else {
@@ -52,6 +47,15 @@ public enum MigrationURI: Equatable, Sendable {
 
   /// The longest path of a Unix socket in bytes: the kernel's structure holds 108 with its end.
   static let unixPathByteLimit = 107
+
+  /// Refuses a path that is too long for the kernel.
+  static func checkUnixPath(_ path: String, in text: String) throws(TransportError) {
+    guard path.utf8.count > unixPathByteLimit else { return }
+    throw .badURI(
+      text,
+      reason: "the path of a Unix socket has at most \(unixPathByteLimit) bytes, this one has "
+        + "\(path.utf8.count)")
+  }
 
   private static let schemes =
     "use tcp:HOST:PORT, unix:PATH, fd:N, exec:COMMAND or file:PATH[,offset=N]"

@@ -32,9 +32,9 @@ struct SocketAddress {
     return addresses
   }
 
-  /// The address of a Unix socket; the path must have at most 107 bytes.
-  init(path: String) {
-    precondition(path.utf8.count <= MigrationURI.unixPathByteLimit, "checked when it was read")
+  /// The address of a Unix socket; the path has at most 107 bytes.
+  init(path: String) throws(TransportError) {
+    try MigrationURI.checkUnixPath(path, in: "unix:\(path)")
     var storage = sockaddr_storage()
     // SAFETY: sockaddr_un fits the storage by definition, and the path with its terminator fits
     // its field by the precondition.

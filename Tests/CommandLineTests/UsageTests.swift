@@ -3,6 +3,9 @@
 import Foundation
 import JSON
 import Testing
+import Transport
+
+@testable import godwit
 
 @Suite struct UsageTests {
   /// A command, as it is typed, and what the parser says of it.
@@ -94,6 +97,21 @@ import Testing
     #expect(outcome.code == 2)
     #expect(outcome.output.isEmpty)
     #expect(outcome.errors.contains("Usage: godwit"))
+  }
+
+  @Test func `a socket path that is too long is refused with its length`() throws {
+    let path = "/tmp/" + String(repeating: "x", count: 120)
+    let outcome = try BuiltCommand.run(
+      ["vm", "run", "--accel", "synthetic", "--demo-guest", "--memory", "16M", "--qmp", path])
+    #expect(outcome.code == 2, "\(outcome.errors)")
+    #expect(outcome.errors.contains("at most 107 bytes, this one has 125"))
+  }
+
+  @Test func `a socket may be written with its scheme`() throws {
+    for text in ["x.sock", "unix:x.sock"] {
+      let options = try MachineOptions.parse(["--memory", "16M", "--qmp", text])
+      #expect(try options.qmpAddress() == .unix(path: "x.sock"))
+    }
   }
 
   @Test(arguments: ["bash", "zsh", "fish"])

@@ -99,6 +99,13 @@ import Transport
     #expect(access(path, F_OK) != 0)
   }
 
+  @Test func `a socket path that is too long is an error wherever it comes from`() {
+    let address = MigrationURI.unix(path: "/tmp/" + String(repeating: "x", count: 103))
+    #expect(throws: TransportError.self) { try Listener(address) }
+    let error = #expect(throws: TransportError.self) { try ByteChannel.connect(to: address) }
+    #expect(error?.description.contains("at most 107 bytes, this one has 108") == true)
+  }
+
   @Test func `connecting to nothing says so`() throws {
     let address = try Listener(.tcp(host: "127.0.0.1", port: 0)).address
     #expect(throws: TransportError.failed(action: "Connecting to \(address)", code: ECONNREFUSED)) {

@@ -44,6 +44,7 @@ struct VMRunCommand: GodwitCommand {
 
   func validate() throws {
     _ = try configuration()
+    _ = try machine.qmpAddress()
   }
 
   /// The machine that the options describe.
@@ -68,7 +69,7 @@ struct VMRunCommand: GodwitCommand {
     if let stand = machine.standInNote { console.note(stand) }
     let server = try MachineMonitor.server(for: machine)
     defer { server.stop() }
-    if let path = self.machine.qmp { _ = try server.listen(at: .unix(path: path)) }
+    if let address = try self.machine.qmpAddress() { try server.listen(at: address) }
     _ = machine.observe { [weak machine] event in
       // An observer may not ask the machine while it is told.
       if event == .stopped { Task { if let trouble = machine?.trouble { console.note(trouble) } } }

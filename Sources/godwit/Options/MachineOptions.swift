@@ -4,6 +4,7 @@ import ArgumentParser
 import Devices
 import DirtyTracking
 import MigrationEngine
+import Transport
 import VMM
 
 /// The machine itself.
@@ -66,6 +67,17 @@ struct MachineOptions: ParsableArguments, Sendable {
 
   @Flag(help: "Keep the machine for inspection when its guest switches itself off.")
   var noShutdown = false
+
+  /// Where QMP clients connect: `unix:` may stand before the path, as where one is connected to.
+  func qmpAddress() throws -> MigrationURI? {
+    guard let qmp else { return nil }
+    do throws(TransportError) {
+      return try MigrationURI("unix:\(qmp.trimmingPrefix("unix:"))")
+    } catch {
+      guard case .badURI(_, let reason) = error else { throw error }
+      throw ValidationError("--qmp takes the path of a Unix socket: \(reason).")
+    }
+  }
 
   /// Puts the options into a configuration; checkpoints are looked for in `store`.
   func apply(to configuration: inout MachineConfiguration, store: String) throws {
