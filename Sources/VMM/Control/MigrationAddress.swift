@@ -65,12 +65,11 @@ enum MigrationAddress {
     }
     if uri.hasPrefix("fd:") {
       let name = String(uri.dropFirst(3))
-      guard let first = name.utf8.first, (0x30...0x39).contains(first) else {
-        guard let descriptor = call.descriptors.take(name) else {
-          throw QMPRefusal("File descriptor named '\(name)' has not been found")
-        }
-        return .descriptor(descriptor, name: name)
+      // A name that the client gave, never a number: those of this process are its own.
+      guard let descriptor = call.descriptors.take(name) else {
+        throw QMPRefusal("File descriptor named '\(name)' has not been found")
       }
+      return .descriptor(descriptor, name: name)
     }
     do throws(TransportError) {
       return .address(try MigrationURI(uri))

@@ -89,6 +89,35 @@ import Transport
         == "No file descriptor supplied via SCM_RIGHTS")
   }
 
+  @Test func `a number is no name of a descriptor, whatever the process has open`() async throws {
+    let served = try await Served()
+    func refusal(_ command: String, _ uri: String) async throws -> String? {
+      try await served.refusal(command, ["uri": .string(uri)])
+    }
+    for number in [0, 3, 999] {
+      let text = "File descriptor named '\(number)' has not been found"
+      #expect(try await refusal("migrate", "fd:\(number)") == text)
+      served.machine.change(to: .inMigrate)
+      #expect(try await refusal("migrate-incoming", "fd:\(number)") == text)
+      served.machine.mover.move(to: .postcopyPaused)
+      #expect(try await refusal("migrate-recover", "fd:\(number)") == text)
+      served.machine.mover.move(to: .none)
+      served.machine.change(to: .running)
+    }
+    #expect(
+      try await served.refusal(
+        "migrate",
+        [
+          "channels": [
+            [
+              "channel-type": "main",
+              "addr": ["transport": "socket", "type": "fd", "str": "3"],
+            ]
+          ]
+        ]) == "File descriptor named '3' has not been found")
+    #expect(calls(served).isEmpty)
+  }
+
   @Test func `migrations that cannot be are refused in QEMU's words`() async throws {
     let served = try await Served()
     func refusal(_ command: String, _ arguments: JSONValue = .null) async throws -> String? {
