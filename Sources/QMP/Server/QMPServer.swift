@@ -136,7 +136,8 @@ public final class QMPServer<Host: QMPHost>: Sendable {
       state.isStopped = true
       return state.listeners
     }
-    for listener in listeners { listener.cancel() }
+    // Closed rather than cancelled: the socket's file must not wait for whoever holds it last.
+    for listener in listeners { listener.close() }
     places.close(waiterCount: listeners.count)
     commands.end(within: limit)
     let clients = state.withLock { $0.clients }
