@@ -54,8 +54,16 @@ public struct QMPCommandTable<Host: QMPHost>: Sendable {
       throw QMPRefusal("The command \(command.name) does not support OOB")
     }
     try QMPObject(command.name, command.arguments).check(call.arguments, at: "")
-    if let refusal = command.allowed.refusal(in: host.runState) { throw QMPRefusal(refusal) }
+    if let refusal = refusal(of: command, for: host) { throw QMPRefusal(refusal) }
     return try command.handler(host, call)
+  }
+
+  /// Why the command is not allowed now; a command that always is asks the host nothing.
+  private func refusal(of command: QMPServedCommand<Host>, for host: Host) -> String? {
+    switch command.allowed {
+    case .always: nil
+    case .except, .only: command.allowed.refusal(in: host.runState)
+    }
   }
 
   private static func introspection(
@@ -73,15 +81,17 @@ public struct QMPCommandTable<Host: QMPHost>: Sendable {
         "query-version", "The version whose dialect the server speaks, and its own.",
         returns: .object(
           QMPObject(
-            "VersionInfo", [.required("qemu", .object(triple)), .required("package", .string)]))
+            "VersionInfo", [.required("qemu", .object(triple)), .required("package", .string)])),
+        onlyLooks: true
       ) { _, _ in version.json },
       QMPServedCommand(
         "query-commands", "The names of all commands.",
-        returns: .list(.object(QMPObject("CommandInfo", [.required("name", .string)])))
+        returns: .list(.object(QMPObject("CommandInfo", [.required("name", .string)]))),
+        onlyLooks: true
       ) { _, _ in list },
       QMPServedCommand(
         "query-qmp-schema", "All commands, events and their types.",
-        returns: .list(.object(QMPSchemaWriter.entryType))
+        returns: .list(.object(QMPSchemaWriter.entryType)), onlyLooks: true
       ) { _, _ in schema.value },
     ]
     schema.value = QMPSchemaWriter.schema(

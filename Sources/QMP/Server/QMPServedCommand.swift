@@ -46,6 +46,10 @@ public struct QMPServedCommand<Host: QMPHost>: Sendable {
   /// Whether it may overtake others (`exec-oob`): it must not block, and its handler is called
   /// from any thread, beside another command's.
   public let isOutOfBandAllowed: Bool
+  /// Whether it only looks, and is answered beside another client's command.
+  ///
+  /// It must not block; it is carried out on any thread. Of one client the order is kept.
+  public let onlyLooks: Bool
   /// Whether a descriptor travels with it.
   public let takesDescriptor: Bool
   let handler: Handler
@@ -58,13 +62,14 @@ public struct QMPServedCommand<Host: QMPHost>: Sendable {
   ///   - returns: what it answers.
   ///   - allowed: when it is allowed.
   ///   - isOutOfBandAllowed: whether it may overtake others.
+  ///   - onlyLooks: whether it need not wait for other clients' commands.
   ///   - takesDescriptor: whether a descriptor travels with it.
   ///   - handler: carries it out. The arguments were checked before. It is called on the server's
-  ///     one thread for commands, out-of-band calls excepted.
+  ///     one thread for commands, out-of-band calls and commands that only look excepted.
   public init(
     _ name: String, _ summary: String, arguments: [QMPMember] = [], returns: QMPType = .nothing,
     allowed: QMPAllowedStates = .always, isOutOfBandAllowed: Bool = false,
-    takesDescriptor: Bool = false, handler: @escaping Handler
+    onlyLooks: Bool = false, takesDescriptor: Bool = false, handler: @escaping Handler
   ) {
     self.name = name
     self.summary = summary
@@ -72,6 +77,7 @@ public struct QMPServedCommand<Host: QMPHost>: Sendable {
     self.returns = returns
     self.allowed = allowed
     self.isOutOfBandAllowed = isOutOfBandAllowed
+    self.onlyLooks = onlyLooks
     self.takesDescriptor = takesDescriptor
     self.handler = handler
   }

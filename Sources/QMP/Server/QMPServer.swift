@@ -8,9 +8,9 @@ public import Transport
 /// Serves a host's commands, on Unix and TCP sockets, to several clients at a time.
 ///
 /// Each client is read and written by threads of its own; commands are carried out on one thread
-/// for all of them, those sent out of band excepted. A client may send what it likes and read as
-/// slowly as it likes: it delays nobody else, and holds no more memory than ``QMPServerLimits``
-/// allows. The server works until ``stop(within:)``.
+/// for all of them, those sent out of band and those that only look excepted. A client may send
+/// what it likes and read as slowly as it likes: it delays nobody else, and holds no more memory
+/// than ``QMPServerLimits`` allows. The server works until ``stop(within:)``.
 public final class QMPServer<Host: QMPHost>: Sendable {
   private struct State {
     var listeners: [Listener] = []
@@ -24,6 +24,7 @@ public final class QMPServer<Host: QMPHost>: Sendable {
   private let limits: QMPServerLimits
   private let intervals: [String: Duration]
   private let takesDescriptor: Set<String>
+  private let onlyLook: Set<String>
   private let state = Mutex(State())
   private let places: QMPClientPlaces
   private let commands = QMPCommandThread()
@@ -40,6 +41,7 @@ public final class QMPServer<Host: QMPHost>: Sendable {
     self.host = host
     self.limits = limits
     takesDescriptor = Set(table.commands.filter(\.takesDescriptor).map(\.name))
+    onlyLook = Set(table.commands.filter(\.onlyLooks).map(\.name))
     intervals = Dictionary(
       uniqueKeysWithValues: table.events.compactMap { event in
         event.interval.map { (event.name, $0) }
@@ -94,6 +96,7 @@ public final class QMPServer<Host: QMPHost>: Sendable {
     let session = QMPServerSession(
       version: table.version, takesDescriptor: takesDescriptor, limits: limits)
     let service = QMPServerClient.Service(
+      isAnsweredAtOnce: { [onlyLook] in $0.isOutOfBand || onlyLook.contains($0.name) },
       enqueue: { [weak self] client, request in self?.enqueue(client, request) },
       answer: { [weak self] client, request in
         self?.answer(client, request) ?? .failure(QMPRefusal("The server has ended"))

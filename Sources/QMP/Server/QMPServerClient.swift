@@ -10,6 +10,8 @@ import Transport
 final class QMPServerClient: Sendable {
   /// What the server does for its clients.
   struct Service: Sendable {
+    /// Whether a command waits for no other client's.
+    var isAnsweredAtOnce: @Sendable (QMPServerSession.Request) -> Bool
     /// Has a command carried out later, in turn.
     var enqueue: @Sendable (QMPServerClient, QMPServerSession.Request) -> Void
     /// Carries a command out at once.
@@ -123,7 +125,7 @@ final class QMPServerClient: Sendable {
         return nil
       }
       guard let request else { break }
-      if request.isOutOfBand {
+      if service.isAnsweredAtOnce(request) {
         let outcome = service.answer(self, request)
         state.withLock { $0.output += $0.session.finish(request, outcome) }
       } else {

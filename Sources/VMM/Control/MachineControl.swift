@@ -18,7 +18,7 @@ public protocol MachineControl: AnyObject, Sendable {
   /// Ends an observation.
   func removeObserver(_ number: Int)
 
-  /// What the machine is doing; any thread.
+  /// What the machine is doing; any thread, without waiting for one that is being stopped.
   var runState: RunState { get }
 
   /// Stops the vCPUs: none runs when this returns.

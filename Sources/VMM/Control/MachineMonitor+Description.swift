@@ -7,10 +7,12 @@ extension MachineMonitor {
   static let descriptionCommands: [QMPServedCommand<MachineMonitor>] = [
     QMPServedCommand(
       "query-name", "The name that the machine was given, if any.",
-      returns: .object(QMPObject("NameInfo", [.optional("name", .string)])), handler: queryName),
+      returns: .object(QMPObject("NameInfo", [.optional("name", .string)])), onlyLooks: true,
+      handler: queryName),
     QMPServedCommand(
       "query-uuid", "The machine's identity; zeros where it was given none.",
-      returns: .object(QMPObject("UuidInfo", [.required("UUID", .string)])), handler: queryUUID),
+      returns: .object(QMPObject("UuidInfo", [.required("UUID", .string)])), onlyLooks: true,
+      handler: queryUUID),
     QMPServedCommand(
       "query-kvm", "Whether KVM runs the vCPUs, and whether it could.",
       returns: .object(

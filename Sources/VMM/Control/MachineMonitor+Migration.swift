@@ -41,7 +41,7 @@ extension MachineMonitor {
       isOutOfBandAllowed: true, handler: migratePause),
     QMPServedCommand(
       "query-migrate", "How far the migration is.", returns: .object(migrationInfo),
-      handler: queryMigrate),
+      onlyLooks: true, handler: queryMigrate),
   ]
 
   private static func migrate(

@@ -8,7 +8,7 @@ extension MachineMonitor {
   static let migrationSettingsCommands: [QMPServedCommand<MachineMonitor>] = [
     QMPServedCommand(
       "query-migrate-capabilities", "The capabilities, and which of them are on.",
-      returns: .list(.object(capabilityStatus)), handler: queryCapabilities),
+      returns: .list(.object(capabilityStatus)), onlyLooks: true, handler: queryCapabilities),
     QMPServedCommand(
       "migrate-set-capabilities",
       "Turns capabilities on and off; one that this machine lacks stays off.",
@@ -17,7 +17,7 @@ extension MachineMonitor {
     QMPServedCommand(
       "query-migrate-parameters", "The parameters and their values.",
       returns: .object(QMPObject("MigrationParameters", reportedParameters)),
-      handler: queryParameters),
+      onlyLooks: true, handler: queryParameters),
     QMPServedCommand(
       "migrate-set-parameters",
       "Changes parameters, also of a migration under way; one that is lacking keeps its value.",

@@ -15,7 +15,7 @@ extension MachineMonitor {
             .required(
               "status",
               .enumeration(QMPEnumeration("RunState", QMPRunState.allCases.map(\.rawValue)))),
-          ])), handler: queryStatus),
+          ])), onlyLooks: true, handler: queryStatus),
     QMPServedCommand("stop", "Stops the vCPUs: none runs any longer.", handler: stop),
     QMPServedCommand("cont", "Lets the vCPUs run.", handler: cont),
     QMPServedCommand(

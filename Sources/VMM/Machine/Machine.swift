@@ -80,8 +80,8 @@ public final class Machine: Sendable {
     try hardware.accelerator.reset(to: plan.start)
   }
 
-  /// What the machine is doing.
-  public var runState: RunState { life.runState }
+  /// What the machine is doing; one that is being stopped runs until it has stopped.
+  public var runState: RunState { life.seenRunState }
 
   /// The guest's memory by blocks, with the dirty bitmaps.
   public var ram: RAMList { parts.ram }

@@ -16,6 +16,8 @@ final class MachineLife: Sendable {
   }
 
   private let state: Mutex<State>
+  /// The run state as it was last complete, for those who must not wait for a change under way.
+  private let seen: Mutex<RunState>
   private let accelerator: any Accelerator
   /// The devices with threads of their own, quiet while the machine is stopped.
   private let quiesce: @Sendable (Bool) -> Void
@@ -38,13 +40,19 @@ final class MachineLife: Sendable {
     quiesce: @escaping @Sendable (Bool) -> Void
   ) {
     state = Mutex(State(run: run))
+    seen = Mutex(run.state)
     self.accelerator = accelerator
     self.requests = requests
     self.quiesce = quiesce
   }
 
-  /// What the machine is doing.
+  /// What the machine is doing, once a change that is under way is complete.
   var runState: RunState { state.withLock(\.run.state) }
+
+  /// What the machine is doing, at once: while its processors are being stopped, it runs.
+  ///
+  /// A processor that waits for a page of a broken postcopy may take for ever to stop.
+  var seenRunState: RunState { seen.withLock { $0 } }
 
   /// Whether a machine that waits for its state runs once it has it.
   var startsAfterIncoming: Bool { state.withLock(\.run.startsAfterIncoming) }
@@ -54,6 +62,7 @@ final class MachineLife: Sendable {
     _ event: RunEvent, during work: () throws(MachineError) -> Void = {}
   ) throws(MachineError) {
     let result = state.withLock { state -> Result<Void, MachineError> in
+      defer { show(state) }
       do throws(RunStateViolation) {
         let action = try state.run.on(event)
         return perform(action, on: &state, during: work)
@@ -104,6 +113,12 @@ final class MachineLife: Sendable {
     return try result.get()
   }
 
+  /// Lets everyone see a change that is complete.
+  private func show(_ state: State) {
+    let run = state.run.state
+    seen.withLock { $0 = run }
+  }
+
   // Telling
 
   /// Calls `observer` with everything that happens from now on, in order, on the thread that
@@ -129,6 +144,8 @@ final class MachineLife: Sendable {
   }
 
   private func tell(_ event: MachineEvent, _ state: inout State) {
+    // Whoever hears of it and asks gets the state that belongs to it.
+    show(state)
     for (_, observer) in state.observers { observer(event) }
   }
 

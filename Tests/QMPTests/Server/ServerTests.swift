@@ -10,11 +10,12 @@ import Transport
 /// A server on a Unix socket of its own.
 final class TestServer {
   let server: QMPServer<TestHost>
+  let host = TestHost()
   let path: String
 
   init(limits: QMPServerLimits = QMPServerLimits()) throws {
     path = FileManager.default.temporaryDirectory.path + "/godwit-qmp-\(UUID().uuidString)"
-    server = try QMPServer(TestHost.table, for: TestHost(), limits: limits)
+    server = try QMPServer(TestHost.table, for: host, limits: limits)
     try server.listen(at: .unix(path: path))
   }
 
@@ -36,6 +37,46 @@ final class TestServer {
         command: "echo", class: "GenericError", description: "Parameter 'value' is missing")
     ) { try await client.execute("echo") }
     client.close()
+  }
+
+  @Test func `a command that hangs holds up neither one out of band nor one that only looks`()
+    async throws
+  {
+    let test = try TestServer()
+    let first = try await QMPClient.connect(to: test.path)
+    let second = try await QMPClient.connect(to: test.path)
+    let hanging = Task { try await first.execute("hang") }
+    await onOwnThread { [host = test.host] in host.hangs.wait() }
+    let limit = Duration.seconds(60)
+    let answers = [
+      try? await second.executeOutOfBand("at-once", timeout: limit),
+      try? await second.execute("look", timeout: limit),
+      try? await second.execute("query-version", timeout: limit)["package"],
+      try? await first.executeOutOfBand("at-once", timeout: limit),
+    ]
+    test.host.mayGoOn.signal()
+    #expect(answers == [[:], [:], "test", [:]])
+    #expect(try await hanging.value == [:])
+    // Of one client the order is kept.
+    #expect(try await first.execute("look") == [:])
+  }
+
+  private func onOwnThread(_ body: @escaping @Sendable () -> Void) async {
+    await withCheckedContinuation { continuation in
+      Thread.detachNewThread {
+        body()
+        continuation.resume()
+      }
+    }
+  }
+
+  @Test func `a server that has stopped leaves no socket file`() throws {
+    // Whoever held the listener last took the file with it, which came too late now and then.
+    for _ in 0..<50 {
+      let test = try TestServer()
+      test.server.stop()
+      #expect(!FileManager.default.fileExists(atPath: test.path))
+    }
   }
 
   @Test func `a TCP socket serves too, and only this machine unless told`() async throws {

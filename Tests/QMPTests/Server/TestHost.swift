@@ -1,5 +1,6 @@
 // A host for tests, with a few commands of every kind, and a session that works for it at once.
 
+import Dispatch
 import JSON
 import Synchronization
 
@@ -9,6 +10,18 @@ import Synchronization
 final class TestHost: QMPHost {
   let state = Mutex(QMPRunState.running)
   var runState: QMPRunState { state.withLock { $0 } }
+
+  /// Signalled once `hang` has begun, and what it waits for.
+  let hangs = DispatchSemaphore(value: 0)
+  let mayGoOn = DispatchSemaphore(value: 0)
+
+  /// Holds the run state until it may go on, as a machine does that waits for its vCPUs.
+  private func hang() {
+    state.withLock { _ in
+      hangs.signal()
+      mayGoOn.wait()
+    }
+  }
 
   static let limits = {
     var limits = QMPServerLimits()
@@ -43,6 +56,11 @@ final class TestHost: QMPHost {
       QMPServedCommand(
         "when-waiting", "Nothing.", allowed: .only([.inmigrate], refusal: "It does not wait")
       ) { _, _ in [:] },
+      QMPServedCommand("hang", "It waits.") { host, _ in
+        host.hang()
+        return [:]
+      },
+      QMPServedCommand("look", "Nothing.", onlyLooks: true) { _, _ in [:] },
       QMPServedCommand("at-once", "Nothing.", isOutOfBandAllowed: true) { _, _ in [:] },
       QMPServedCommand(
         "getfd", "A name.", arguments: [.required("fdname", .string)], takesDescriptor: true,
