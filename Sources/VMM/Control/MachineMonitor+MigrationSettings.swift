@@ -100,6 +100,7 @@ extension MachineMonitor {
       try parameter.check(value)
       options.parameters[index].value = value
     }
+    try MigrationParameter.check(options)
     monitor.options.withLock { $0 = options }
     monitor.machine.migration.apply(options)
     return [:]

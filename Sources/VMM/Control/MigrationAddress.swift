@@ -46,10 +46,12 @@ enum MigrationAddress {
 
   /// The peer that a command names; a descriptor is taken from those of its client.
   static func peer(of call: QMPCall) throws(QMPRefusal) -> MigrationPeer {
-    switch (call["uri"]?.string, call["channels"]?.array) {
+    let channels = call["channels"]?.array ?? []
+    // A list without entries is none, as for QEMU.
+    switch (call["uri"]?.string, channels.first) {
     case (let uri?, nil): return try peer(uri, of: call)
-    case (nil, let channels?):
-      guard channels.count == 1, let address = channels[0]["addr"] else {
+    case (nil, let channel?):
+      guard channels.count == 1, let address = channel["addr"] else {
         throw QMPRefusal("Channel list has more than one entries")
       }
       return try peer(uri(of: address), of: call)

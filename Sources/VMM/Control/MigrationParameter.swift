@@ -42,6 +42,19 @@ struct MigrationParameter: Sendable {
     }
   }
 
+  /// Refuses values that do not go together, in QEMU's words.
+  static func check(_ options: MigrationOptions) throws(QMPRefusal) {
+    let first = options["cpu-throttle-initial"].uint64 ?? 0
+    guard options["max-cpu-throttle"].uint64 ?? 0 >= first else {
+      throw QMPRefusal(
+        "Parameter 'max_cpu_throttle' expects an integer in the range of cpu_throttle_initial "
+          + "to 99")
+    }
+    guard options["vcpu-dirty-limit"].uint64 ?? 0 >= 1 else {
+      throw QMPRefusal("Parameter 'vcpu_dirty_limit' must be greater than 1 MB/s")
+    }
+  }
+
   private static let noTLS = "it sends in the clear; use a tunnel or a local socket"
   private static let noChannels = "it sends over one channel"
   private static let noCache = "it sends whole pages"

@@ -127,6 +127,8 @@ import Transport
       try await refusal("migrate", ["uri": "nonsense:x"])
         == "unknown migration protocol: nonsense:x")
     #expect(try await refusal("migrate") == "need either 'uri' or 'channels' argument")
+    #expect(
+      try await refusal("migrate", ["channels": []]) == "need either 'uri' or 'channels' argument")
     #expect(try await refusal("migrate", ["uri": "tcp:x"])?.contains("tcp:x") == true)
     #expect(
       try await refusal("migrate", ["uri": "exec:x", "resume": true])
@@ -205,6 +207,18 @@ import Transport
     #expect(
       try await refusal("multifd-channels", 300)
         == "Parameter 'multifd-channels' expects uint8_t")
+    let range =
+      "Parameter 'max_cpu_throttle' expects an integer in the range of cpu_throttle_initial to 99"
+    #expect(try await refusal("max-cpu-throttle", 5) == range)
+    #expect(
+      try await served.refusal(
+        "migrate-set-parameters", ["max-cpu-throttle": 30, "cpu-throttle-initial": 31]) == range)
+    #expect(
+      try await refusal("vcpu-dirty-limit", 0)
+        == "Parameter 'vcpu_dirty_limit' must be greater than 1 MB/s")
+    try await served.run(
+      "migrate-set-parameters", ["max-cpu-throttle": 5, "cpu-throttle-initial": 5])
+    #expect(try await refusal("cpu-throttle-initial", 6) == range)
     #expect(try await refusal("tls-creds", "x")?.contains("tls-creds") == true)
     #expect(
       try await refusal("tls-creds", 5)
