@@ -120,6 +120,30 @@ import Testing
     #expect(rounds[0].end == 1.1 && rounds[1].end == 1.3)
   }
 
+  @Test func `a long move's page has the switch, to the millisecond, and what it was`() {
+    var course = MigrationCourse()
+    course.source = "QEMU 10.0.2"
+    course.destination = "a machine of Godwit's own"
+    course.samples = [sample(0.1, round: 1, wire: 0, left: 0)]
+    course.events = (1...1500).map {
+      .init(seconds: Double($0) / 1000, end: .source, name: "MIGRATION_PASS \($0)")
+    }
+    course.events += [
+      .init(seconds: 1.5011, end: .source, name: "STOP"),
+      .init(seconds: 1.5034, end: .destination, name: "RESUME"),
+    ]
+    let html = MigrationPage(
+      from: "a", to: "b", course: course, options: ["--downtime 0", "--paused"], begin: 0
+    ).html
+    for part in [
+      "1.501 s", "1.503 s", "STOP", "RESUME", "QEMU 10.0.2", "a machine of Godwit",
+      "--downtime 0 --paused", "1970-01-01",
+    ] {
+      #expect(html.contains(part), "\(part) is missing")
+    }
+    #expect(!html.contains("MIGRATION_PASS"))
+  }
+
   @Test func `the page is whole in itself and well-formed`() throws {
     let page = MigrationPage(from: "a", to: "b", course: course, failure: "It broke.")
     let html = page.html

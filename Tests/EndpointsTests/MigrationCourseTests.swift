@@ -26,6 +26,26 @@ import Testing
     #expect(course.samples.first?.seconds == 0)
     #expect(course.samples.last?.seconds == 99_999)
     #expect(zip(course.samples, course.samples.dropFirst()).allSatisfy { $0.seconds < $1.seconds })
-    #expect(course.events.count == MigrationCourse.eventLimit)
+    #expect(course.events.count <= MigrationCourse.eventLimit)
+    #expect(course.events.count > MigrationCourse.eventLimit / 2)
+    #expect(course.events.first?.seconds == 0)
+    #expect(course.events.last?.seconds == 99_999)
+  }
+
+  @Test func `rounds without end leave what else happened`() {
+    var course = MigrationCourse()
+    func add(_ seconds: Double, _ name: String) {
+      course.add(MigrationCourse.Event(seconds: seconds, end: .source, name: name))
+    }
+    add(0, "MIGRATION setup")
+    for index in 1...2000 { add(Double(index), "MIGRATION_PASS \(index)") }
+    for name in ["STOP", "MIGRATION completed"] { add(3000, name) }
+    #expect(
+      course.events.filter { !$0.isPass }.map(\.name)
+        == ["MIGRATION setup", "STOP", "MIGRATION completed"])
+    #expect(course.events.count > MigrationCourse.eventLimit / 2)
+    #expect(course.events.first { $0.isPass }?.seconds == 1)
+    #expect(course.events.last { $0.isPass }?.seconds == 2000)
+    #expect(course.events.map(\.seconds) == course.events.map(\.seconds).sorted())
   }
 }

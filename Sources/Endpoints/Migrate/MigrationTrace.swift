@@ -50,16 +50,23 @@ public struct MigrationCourse: Sendable, Equatable {
     public var end: End
     /// The event's name, such as `STOP`, or `MIGRATION active`.
     public var name: String
+
+    /// Whether it tells of a round; a move without end has thousands of them.
+    public var isPass: Bool { name.hasPrefix("MIGRATION_PASS") }
   }
 
   /// The figures, oldest first.
   public var samples: [Sample] = []
   /// What happened, in the order in which it became known.
   public var events: [Event] = []
+  /// What the source is, such as `QEMU 10.0.2`; nil before it was asked.
+  public var source: String?
+  /// What the destination is.
+  public var destination: String?
 
   /// The most samples that are kept.
   public static let sampleLimit = 4096
-  /// The most events that are kept.
+  /// The most events that are kept: of rounds, and of all others.
   public static let eventLimit = 1024
 
   /// An empty course.
@@ -74,10 +81,18 @@ public struct MigrationCourse: Sendable, Equatable {
     samples.append(sample)
   }
 
-  /// Adds an event; those after the limit are left out.
+  /// Adds an event; where there are too many, some in the middle are dropped, so that a long move
+  /// keeps its beginning and its end.
   mutating func add(_ event: Event) {
-    guard events.count < Self.eventLimit else { return }
+    if events.count >= Self.eventLimit { makeRoom(for: event) }
     events.append(event)
+  }
+
+  private mutating func makeRoom(for event: Event) {
+    let alike = events.indices.filter { events[$0].isPass == event.isPass }
+    guard alike.count >= Self.eventLimit else { return }
+    let dropped = Set(alike[(Self.eventLimit / 2)...].prefix(Self.eventLimit / 8))
+    events = events.indices.filter { !dropped.contains($0) }.map { events[$0] }
   }
 }
 
@@ -109,7 +124,15 @@ public final class MigrationTrace: Sendable {
   /// Records what an end reports, from now on.
   func follow(_ client: QMPClient, as end: MigrationCourse.Event.End) {
     let events = client.events()
-    if client.isForwarded { state.withLock { $0.hasOneClock = false } }
+    let version = client.version
+    let name = version.isGodwit ? "a machine of Godwit's own" : "QEMU \(version)"
+    state.withLock { state in
+      if client.isForwarded { state.hasOneClock = false }
+      switch end {
+      case .source: state.course.source = name
+      case .destination: state.course.destination = name
+      }
+    }
     let task = Task { [weak self] in
       for await event in events {
         guard let self else { return }

@@ -26,11 +26,22 @@ extension MigrationPage {
 
   /// A row an event.
   var eventTable: String {
-    let rows = course.events.prefix(Self.rowLimit).map { event in
-      [Units.milliseconds(event.seconds * 1000), event.end.rawValue, event.name]
+    let rows = shownEvents.map { event in
+      // STOP and RESUME lie within milliseconds.
+      ["\(Units.decimal(event.seconds, places: 3)) s", event.end.rawValue, event.name]
     }
     guard !rows.isEmpty else { return "" }
     return Self.table("What happened", ["at", "end", "event"], rows, left: [1, 2])
+  }
+
+  /// As many events as a table has room for: rounds, which have a table of their own, stand back
+  /// for the others, and of those the first and the last remain.
+  private var shownEvents: [MigrationCourse.Event] {
+    let all = course.events
+    guard all.count > Self.rowLimit else { return all }
+    let others = all.filter { !$0.isPass }
+    guard others.count > Self.rowLimit else { return others }
+    return Array(others.prefix(Self.rowLimit / 2) + others.suffix(Self.rowLimit / 2))
   }
 
   private static func table(

@@ -13,6 +13,10 @@ struct MigrationPage {
   var result: MigrateResult?
   /// Why it failed, as a sentence.
   var failure: String?
+  /// How the move was asked for, as it is typed.
+  var options: [String] = []
+  /// When it began, in seconds since 1970; nil where that is not told.
+  var begin: Double?
 
   /// The whole document.
   var html: String {
@@ -56,8 +60,20 @@ struct MigrationPage {
     return """
       <header><h1>\(escaped(title))</h1>
       <p class="route"><code>\(escaped(from))</code> <span>to</span> <code>\(escaped(to))</code></p>
+      \(circumstances)
       \(verdict)</header>
       """
+  }
+
+  /// When it was, how it was asked for, and what both ends are.
+  private var circumstances: String {
+    var parts = begin.map { [Units.date($0)] } ?? []
+    if !options.isEmpty { parts.append(options.joined(separator: " ")) }
+    for (end, version) in [("source", course.source), ("destination", course.destination)] {
+      if let version { parts.append("\(end): \(version)") }
+    }
+    guard !parts.isEmpty else { return "" }
+    return "<p>\(escaped(parts.joined(separator: " · ")))</p>"
   }
 
   private var tiles: String {
