@@ -50,11 +50,25 @@ import Testing
       ["--from", "a", "--to", "b", "--bandwidth", "0"],
       ["--from", "a", "--to", "host:b"], ["--from", "a", "--to=-oProxyCommand=x:/b"],
       ["--from", "host:/a", "--to", "b"],
+      ["--from", "a", "--to", "b", "--report", ""],
     ])
   func `wrong usage ends with 2`(arguments: [String]) throws {
     let outcome = try BuiltCommand.run(["migrate"] + arguments)
     #expect(outcome.code == 2, "\(outcome.errors)")
     #expect(outcome.output.isEmpty)
+  }
+
+  @Test(
+    arguments: [
+      ("--downtime", "-1", "from 0 to 2000000"), ("--downtime", "2000001", "from 0 to 2000000"),
+      ("--bandwidth", "0", "at least one byte a second"),
+    ])
+  func `a number that does not fit is refused with what would`(
+    option: String, value: String, reason: String
+  ) throws {
+    let outcome = try BuiltCommand.run(["migrate", "--from", "a", "--to", "b", option, value])
+    #expect(outcome.code == 2)
+    #expect(outcome.errors.contains(value) && outcome.errors.contains(reason))
   }
 
   @Test func `a socket that is not there, and one for both ends, are each a sentence`() throws {

@@ -58,16 +58,18 @@ struct MigrateCommand: GodwitCommand {
         + "--postcopy alone), or at once (--postcopy=now).", valueName: "first-pass|now"))
   var postcopy: PostcopyStart?
 
+  // A number below zero is told what is wrong with it, and is not taken for an option.
   @Option(
+    parsing: .unconditional,
     help: ArgumentHelp(
       "How long the machine may stand still, in milliseconds. (default: the source's setting)",
-      valueName: "ms"))
+      valueName: "ms"), transform: Self.milliseconds)
   var downtime: UInt64?
 
   @Option(
     help: ArgumentHelp(
       "How much may be sent in a second: 800K, 100M, 1.5G. (default: what the link takes)",
-      valueName: "rate"))
+      valueName: "rate"), transform: Self.rate)
   var bandwidth: TransferRate?
 
   @Flag(help: "Stop the machine for the whole copy.")
@@ -103,15 +105,27 @@ struct MigrateCommand: GodwitCommand {
     }
   }
 
+  private static func milliseconds(_ text: String) throws -> UInt64 {
+    guard let number = UInt64(text), number <= longestDowntime else {
+      throw ValidationError("it takes a whole number from 0 to \(longestDowntime).")
+    }
+    return number
+  }
+
+  private static func rate(_ text: String) throws -> TransferRate {
+    guard let rate = TransferRate(argument: text) else {
+      throw ValidationError("it takes at least one byte a second: 800K, 100M, 1.5G.")
+    }
+    return rate
+  }
+
   func validate() throws {
     try checkAddresses()
     let hasMode = paused || postcopy != nil || downtime != nil || bandwidth != nil
     if recover, hasMode || exclusion.file != nil {
       throw ValidationError("--recover carries on as the move began; it takes no other mode.")
     }
-    if let downtime, downtime > Self.longestDowntime {
-      throw ValidationError("--downtime is at most \(Self.longestDowntime) ms.")
-    }
+    if report?.isEmpty == true { throw ValidationError("--report takes the path of a file.") }
   }
 
   private func checkAddresses() throws {
