@@ -100,6 +100,83 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["move.html"])
   }
 
+  /// What becomes of a report that is asked for at this path, by a move that fails at once.
+  private func report(at path: String) throws -> CommandOutcome {
+    try BuiltCommand.run(
+      ["migrate", "--from", "/nonexistent/a", "--to", "/nonexistent/b", "--report", path])
+  }
+
+  @Test func `a report takes the place of a file and of nothing else`() throws {
+    let folder = try TemporaryFolder()
+    let pipe = folder.path + "/pipe", link = folder.path + "/link", file = folder.path + "/file"
+    #expect(mkfifo(pipe, 0o600) == 0)
+    for path in [pipe, "/dev/null"] {
+      let outcome = try report(at: path)
+      #expect(outcome.code == 1)
+      #expect(outcome.errors.contains("is no regular file"), "\(outcome.errors)")
+    }
+    let type = try FileManager.default.attributesOfItem(atPath: pipe)[.type] as? FileAttributeType
+    #expect(type != .typeRegular)
+    // A link is followed, whether its file is there or not; what is beside it is the user's own.
+    try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: "file")
+    for path in [link, file] {
+      try Data("mine".utf8).write(to: URL(fileURLWithPath: path + ".partial"))
+    }
+    for _ in 0..<2 {
+      #expect(try report(at: link).code == 1)
+      #expect(try FileManager.default.destinationOfSymbolicLink(atPath: link) == "file")
+      #expect(try String(contentsOfFile: file, encoding: .utf8).contains("did not succeed"))
+    }
+    for path in [link, file] {
+      #expect(try String(contentsOfFile: path + ".partial", encoding: .utf8) == "mine")
+    }
+    #expect(
+      try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+        == ["file", "file.partial", "link", "link.partial", "pipe"])
+  }
+
+  @Test func `a report in a folder that is not there says so`() throws {
+    let outcome = try report(at: "/nonexistent/folder/move.html")
+    #expect(outcome.code == 1)
+    #expect(outcome.errors.contains("its folder does not exist. Nothing was begun."))
+  }
+
+  @Test func `errors of Foundation are told in its words for people`() throws {
+    do {
+      _ = try Data(contentsOf: URL(fileURLWithPath: "/nonexistent/file"))
+    } catch {
+      let text = Sentence.about(error)
+      for part in ["Domain", "Code=", "CocoaError", "UserInfo"] {
+        #expect(!text.contains(part), "\(text)")
+      }
+    }
+    let posix = Sentence.about(NSError(domain: NSPOSIXErrorDomain, code: Int(ENOSPC)))
+    #expect(!posix.contains("Domain") && !posix.contains("Code="), "\(posix)")
+  }
+
+  @Test func `a machine that has moved has moved, whatever becomes of the report`() throws {
+    guard BareQEMU.executable != nil else { return }
+    let folder = try TemporaryFolder()
+    let source = try BareQEMU(in: folder, "source")
+    let target = try BareQEMU(in: folder, "target", ["-incoming", "defer"])
+    // No file may be longer than nothing: the report is found out only when it is written.
+    let line = #"set -o pipefail; trap "" XFSZ; (ulimit -f 0; "$0" "$@" 2>&1) | cat"#
+    let output = folder.path + "/output"
+    let process = try ChildProcess(
+      "/bin/bash",
+      ["-c", line, BuiltCommand.path, "migrate", "--paused", "--from", source.qmp, "--to"]
+        + [target.qmp, "--json", "--report", folder.path + "/move.html"], output: output)
+    let code = process.waitForExit()
+    let text = try String(contentsOfFile: output, encoding: .utf8)
+    #expect(code == 0, "\(text)")
+    let objects = try text.split(separator: "\n").map { try JSONValue(parsing: String($0)) }
+    #expect(objects.last?["event"] == "result" && objects.last?["status"] == "completed")
+    let notes = objects.filter { $0["event"] == "note" }.compactMap { $0["message"]?.string }
+    let note = notes.first { $0.contains("The report cannot be written to") }
+    #expect(note != nil, "\(notes)")
+    #expect(note?.contains("Domain") != true && note?.contains("Nothing was begun") != true)
+  }
+
   // MARK: - The page
 
   private func sample(

@@ -156,15 +156,39 @@ struct MigrateCommand: GodwitCommand {
     let trace = MigrationTrace()
     // A place that cannot be written is found before the machine has moved.
     let file = try report.map { try ReportFile(at: $0) }
+    let begin = Date()
+    func page(_ result: MigrateResult?, _ failure: String?) -> MigrationPage {
+      MigrationPage(
+        from: from, to: to, course: trace.course, result: result, failure: failure,
+        options: chosenOptions, begin: begin.timeIntervalSince1970)
+    }
     do {
       let result = try await Operations.migrate(request, trace: trace, observer: console.observer)
-      try file?.write(MigrationPage(from: from, to: to, course: trace.course, result: result))
-      console.result(result.lines, result.jsonMembers)
+      // The machine has moved, whatever becomes of the report.
+      for line in result.lines { console.print(line) }
+      write(page(result, nil), to: file, console)
+      console.emit("result", result.jsonMembers)
     } catch {
-      try? file?.write(
-        MigrationPage(
-          from: from, to: to, course: trace.course, failure: Sentence.about(error)))
+      write(page(nil, Sentence.about(error)), to: file, console)
       throw error
     }
+  }
+
+  private func write(_ page: MigrationPage, to file: ReportFile?, _ console: Console) {
+    do throws(ReportFile.Unwritable) {
+      try file?.write(page)
+    } catch {
+      console.note(error.description)
+    }
+  }
+
+  /// How the move was asked for, as it is typed.
+  private var chosenOptions: [String] {
+    [
+      postcopy.map { "--postcopy=\($0.rawValue)" }, downtime.map { "--downtime \($0)" },
+      bandwidth.map { "--bandwidth \($0.bytesPerSecond)" }, paused ? "--paused" : nil,
+      exclusion.file.map { "--exclude \($0)" }, force ? "--force" : nil,
+      recover ? "--recover" : nil,
+    ].compactMap { $0 }
   }
 }

@@ -10,10 +10,21 @@ enum Sentence {
   /// description, never the name of a type or a case.
   static func about(_ error: any Error) -> String {
     if error is CancellationError { return "Cancelled." }
-    // Foundation makes every error describable by a cast; only the type itself tells who can.
-    guard type(of: error) is any CustomStringConvertible.Type else {
-      return error.localizedDescription
-    }
+    // Foundation makes every error describable by a cast; only the type itself tells who can, and
+    // its own describe themselves for programmers.
+    let type = type(of: error)
+    guard type is any CustomStringConvertible.Type, !(type is NSError.Type),
+      !(type is CocoaError.Type), !(type is POSIXError.Type)
+    else { return foreign(error) }
     return "\(error)"
+  }
+
+  /// Foundation's words; where it has only a number, those of the error behind it.
+  private static func foreign(_ error: any Error) -> String {
+    let text = error.localizedDescription
+    if text.contains(CocoaError.errorDomain), let cause = (error as? CocoaError)?.underlying {
+      return foreign(cause)
+    }
+    return text.hasSuffix(".") ? text : text + "."
   }
 }
