@@ -19,7 +19,8 @@ extension ByteChannel {
   ///   - address: where to.
   ///   - purpose: a file is created for writing (cut off at its offset) and must exist for reading;
   ///     it has no return path.
-  ///   - timeout: how long a connection may take; opening a file takes as long as it takes.
+  ///   - timeout: how long a connection may take, and the other end of a named pipe to come;
+  ///     opening any other file takes as long as it takes.
   /// - Throws: ``TransportError``.
   public static func connect(
     to address: MigrationURI, for purpose: ChannelPurpose = .both, timeout: Duration = .seconds(10)
@@ -48,7 +49,7 @@ extension ByteChannel {
     case .command(let text):
       return try start(text, peer: "\(address)")
     case .file(let path, let offset):
-      return try open(path, offset, purpose, address)
+      return try open(path, offset, purpose, address, timeout)
     }
   }
 
@@ -118,7 +119,8 @@ extension ByteChannel {
   }
 
   private static func open(
-    _ path: String, _ offset: UInt64, _ purpose: ChannelPurpose, _ address: MigrationURI
+    _ path: String, _ offset: UInt64, _ purpose: ChannelPurpose, _ address: MigrationURI,
+    _ timeout: Duration
   ) throws(TransportError) -> ByteChannel {
     let flags: Int32
     switch purpose {
@@ -132,19 +134,52 @@ extension ByteChannel {
       throw .unsuitableURI("\(address)", reason: "the offset is beyond the largest file")
     }
     let action = purpose == .reading ? "Opening \(path)" : "Creating \(path)"
-    let number = SystemCall.repeating { unsafe Int(Glibc.open(path, flags, 0o600)) }
-    guard number >= 0 else { throw .failed(action: action, code: Int32(-number)) }
+    let deadline = ContinuousClock.now + timeout
+    let number = try descriptor(of: path, flags, action, timeout)
     let channel = try ByteChannel(
-      adopting: OwnedDescriptor(adopting: Int32(number)), peer: "\(address)")
-    guard channel.kind == .file else { return channel }
+      adopting: OwnedDescriptor(adopting: number), peer: "\(address)")
+    guard channel.kind == .file else {
+      // Before anybody has written, a pipe looks as if everything had been read.
+      if purpose == .reading {
+        _ = SystemCall.wait(
+          for: channel.descriptors.input, events: POLLIN, wake: channel.wake, deadline: deadline)
+      }
+      return channel
+    }
+    setFlag(number, O_NONBLOCK, false)
     // Devices cannot be cut off, and need not be.
-    if purpose == .writing, ftruncate(Int32(number), position) != 0, errno != EINVAL {
+    if purpose == .writing, ftruncate(number, position) != 0, errno != EINVAL {
       throw .failed(action: action, code: errno)
     }
-    guard lseek(Int32(number), position, SEEK_SET) >= 0 else {
+    guard lseek(number, position, SEEK_SET) >= 0 else {
       throw .failed(action: action, code: errno)
     }
     return channel
+  }
+}
+
+extension ByteChannel {
+  /// Opens a file, and waits for the reader of a named pipe where there is none, as nobody could
+  /// end the wait of the system call itself.
+  private static func descriptor(
+    of path: String, _ flags: Int32, _ action: String, _ timeout: Duration
+  ) throws(TransportError) -> Int32 {
+    let deadline = ContinuousClock.now + timeout
+    while true {
+      let number = SystemCall.repeating { unsafe Int(Glibc.open(path, flags | O_NONBLOCK, 0o600)) }
+      if number >= 0 { return Int32(number) }
+      guard number == -Int(ENXIO), isNamedPipe(path) else {
+        throw .failed(action: action, code: Int32(-number))
+      }
+      guard ContinuousClock.now < deadline else { throw .timedOut(action: action, after: timeout) }
+      usleep(10_000)
+    }
+  }
+
+  private static func isNamedPipe(_ path: String) -> Bool {
+    var status = stat()
+    // SAFETY: the kernel fills the local structure.
+    return unsafe stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFIFO
   }
 }
 

@@ -249,6 +249,16 @@ func knownHash(_ page: [UInt8]) throws -> ContentHash { try Digester().hash(page
     }
   }
 
+  @Test(.timeLimit(.minutes(1))) func `a named pipe is refused without waiting for its writer`() {
+    let path = "\(FileManager.default.temporaryDirectory.path)/godwit-\(UUID().uuidString)"
+    #expect(mkfifo(path, 0o600) == 0)
+    defer { unlink(path) }
+    let error = #expect(throws: KnownContentError.self) {
+      _ = try KnownContentPlace.raw(path: path).openFile()
+    }
+    #expect(error?.description.contains("neither a file nor a block device") == true)
+  }
+
   @Test func `a place is written as its kind and its name`() {
     #expect(KnownContentPlace("raw:/a:b", store: "s") == .raw(path: "/a:b"))
     #expect(KnownContentPlace("elf:x", store: "s") == .elf(path: "x"))

@@ -127,8 +127,9 @@ final class PageFile: NumberedPages {
   private static func open(
     _ path: String, _ name: String
   ) throws(KnownContentError) -> OwnedDescriptor {
+    // A pipe, which is refused below, would be waited for until somebody writes to it.
     // SAFETY: the path is a terminated string for the duration of the call.
-    let number = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC)
+    let number = unsafe Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard number >= 0 else { throw KnownContentError(name, reason(errno)) }
     let descriptor = OwnedDescriptor(adopting: number)
     var information = stat()
