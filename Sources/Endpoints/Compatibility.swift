@@ -42,6 +42,7 @@ struct CheckpointFacts: Sendable, Equatable {
 enum Compatibility {
   /// Every mismatch as a sentence that says what to change; empty when the checkpoint fits.
   static func mismatches(of checkpoint: CheckpointFacts, in qemu: DestinationFacts) -> [String] {
+    if let sentence = mixture(of: checkpoint, in: qemu) { return [sentence] }
     if !checkpoint.architecture.isEmpty, checkpoint.architecture != qemu.architecture {
       return [
         "The guest is of architecture \(checkpoint.architecture), this QEMU emulates "
@@ -52,10 +53,33 @@ enum Compatibility {
     return blockMismatches(of: checkpoint, in: qemu) + deviceMismatches(of: checkpoint, in: qemu)
   }
 
+  /// Whether a machine of this type is one of Godwit's own.
+  static func isGodwit(_ machine: String) -> Bool { machine.hasPrefix("godwit-") }
+
+  /// A machine of Godwit's own for a QEMU, or the other way round.
+  private static func mixture(
+    of checkpoint: CheckpointFacts, in qemu: DestinationFacts
+  ) -> String? {
+    let (isGodwit, wantsGodwit) = (isGodwit(checkpoint.machine), isGodwit(qemu.machine))
+    // Who does not know its own type is asked for its blocks.
+    guard isGodwit != wantsGodwit, !checkpoint.machine.isEmpty, !qemu.machine.isEmpty else {
+      return nil
+    }
+    let (kind, other) = ("a machine of `godwit vm run`", "a machine of QEMU")
+    return "The \(checkpoint.holder) is \(isGodwit ? kind : other) (\(checkpoint.machine)) and "
+      + "this is \(wantsGodwit ? kind : other) (\(qemu.machine)): the two kinds do not mix. Use "
+      + "\(isGodwit ? kind : other) that waits for it."
+  }
+
   private static func machineMismatch(
     of checkpoint: CheckpointFacts, in qemu: DestinationFacts
   ) -> String? {
     guard checkpoint.machine != qemu.machine else { return nil }
+    guard !isGodwit(qemu.machine) else {
+      return
+        "The \(checkpoint.holder) is of machine type \(checkpoint.machine), this machine is of "
+        + "type \(qemu.machine): use the godwit that made it, or another of the same machine type."
+    }
     guard qemu.knownMachines.isEmpty || qemu.knownMachines.contains(checkpoint.machine) else {
       return "The \(checkpoint.holder) is of machine type \(checkpoint.machine) (of QEMU "
         + "\(checkpoint.qemuVersion)), which QEMU \(qemu.version) does not know: start a QEMU of "
@@ -72,12 +96,14 @@ enum Compatibility {
     let offered = Dictionary(qemu.blocks.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })
     let wanted = Set(checkpoint.blocks.map(\.name))
     var sentences: [String] = []
+    let isGodwit = isGodwit(qemu.machine)
+    let here = isGodwit ? "machine" : "QEMU"
     for block in checkpoint.blocks {
       guard let other = offered[block.name] else {
         sentences.append(
           "RAM block \(block.name) (\(ByteCount.text(block.usedLength))) of the "
-            + "\(checkpoint.holder) does not exist in this QEMU, which has \(names(qemu.blocks)): "
-            + "give it the memory backends and devices of the \(checkpoint.holder), with the same "
+            + "\(checkpoint.holder) does not exist in this \(here), which has "
+            + "\(names(qemu.blocks)): give it the memory backends and devices of the \(checkpoint.holder), with the same "
             + "ids.")
         continue
       }
@@ -85,24 +111,33 @@ enum Compatibility {
         other.usedLength == block.usedLength
         || (other.maxLength > other.usedLength && block.usedLength <= other.maxLength)
       if !fits {
-        let remedy =
-          block == checkpoint.blocks.first
-          ? "start it with -m \(ByteCount.megabytes(block.usedLength))"
-          : "start it with the \(checkpoint.holder)'s device, memory backend or firmware (-bios, "
-            + "-L)"
+        let remedy = remedy(for: block, of: checkpoint, isGodwit: isGodwit)
         sentences.append(
           "RAM block \(block.name) has \(ByteCount.text(block.usedLength)) in the "
-            + "\(checkpoint.holder) and \(ByteCount.text(other.usedLength)) in this QEMU: "
-            + "\(remedy).")
+            + "\(checkpoint.holder) and \(ByteCount.text(other.usedLength)) in this "
+            + "\(here): \(remedy).")
       }
     }
     for block in qemu.blocks where !wanted.contains(block.name) {
       sentences.append(
-        "This QEMU has a RAM block \(block.name) (\(ByteCount.text(block.usedLength))) that the "
+        "This \(here) has a RAM block \(block.name) (\(ByteCount.text(block.usedLength))) that the "
           + "\(checkpoint.holder) does not have: leave out the device or memory backend it belongs "
           + "to.")
     }
     return sentences
+  }
+
+  /// What gives a destination a block of the right length.
+  private static func remedy(
+    for block: RAMBlockFact, of checkpoint: CheckpointFacts, isGodwit: Bool
+  ) -> String {
+    switch (block == checkpoint.blocks.first, isGodwit) {
+    case (true, true): "start it with --memory \(ByteCount.megabytes(block.usedLength))"
+    case (true, false): "start it with -m \(ByteCount.megabytes(block.usedLength))"
+    case (false, true): "start it with the options of the \(checkpoint.holder)"
+    case (false, false):
+      "start it with the \(checkpoint.holder)'s device, memory backend or firmware (-bios, -L)"
+    }
   }
 
   private static func deviceMismatches(

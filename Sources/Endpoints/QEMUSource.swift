@@ -16,8 +16,8 @@ struct QEMUSource: Sendable {
   /// The name QEMU was started with, if any.
   let guestName: String?
 
-  /// What it is, with its version.
-  var name: String { "\(client.version.isGodwit ? "Godwit" : "QEMU") \(version)" }
+  /// What it is, with its version; a machine of Godwit's own has the version of a dialect only.
+  var name: String { client.version.isGodwit ? "Godwit's machine" : "QEMU \(version)" }
 
   /// What runs the guest's instructions, as a checkpoint names it.
   var accelerator: String {

@@ -54,6 +54,35 @@ import Testing
     #expect(sentences.first?.contains("-m 64M") == true)
   }
 
+  @Test func `a machine of Godwit's own is advised in its own words`() {
+    var (checkpoint, machine) = (Self.checkpoint, Self.qemu)
+    checkpoint.machine = "godwit-pc-1"
+    machine.machine = "godwit-pc-1"
+    machine.knownMachines = ["godwit-pc-1"]
+    machine.blocks[0].usedLength = 128 << 20
+    let size = Compatibility.mismatches(of: checkpoint, in: machine)
+    #expect(size.count == 1 && size.first?.contains("start it with --memory 64M") == true)
+    machine.machine = "godwit-pc-2"
+    let type = Compatibility.mismatches(of: checkpoint, in: machine)
+    #expect(type.count == 1 && type.first?.contains("godwit-pc-2") == true)
+    for sentence in size + type {
+      #expect(!sentence.contains("QEMU") && !sentence.contains("10.0"), "\(sentence)")
+    }
+  }
+
+  @Test func `the two kinds of machine do not mix, and no version would help`() {
+    var (checkpoint, machine) = (Self.checkpoint, Self.qemu)
+    checkpoint.machine = "godwit-pc-1"
+    let away = Compatibility.mismatches(of: checkpoint, in: Self.qemu)
+    machine.machine = "godwit-pc-1"
+    let back = Compatibility.mismatches(of: Self.checkpoint, in: machine)
+    for sentences in [away, back] {
+      #expect(sentences.count == 1)
+      #expect(sentences.first?.contains("do not mix") == true)
+      #expect(sentences.first?.contains("10.0") == false)
+    }
+  }
+
   @Test func `a block that may be resized fits another length`() {
     var qemu = Self.qemu
     qemu.blocks[1].usedLength = 0x1000
