@@ -60,6 +60,8 @@ extension MigrationError {
       self = .closed(during: activity, destination: state, cause: error)
     case is ClosedEarly:
       self = .closed(during: activity, destination: state, cause: nil)
+    case let error as TransportError where state == .notStarted && error.isLocal:
+      self = .endpoint(during: activity, cause: error)
     case is TransportError:
       self = .closed(during: activity, destination: state, cause: error)
     default:

@@ -76,7 +76,12 @@ public final class ByteChannel: Sendable {
   func failure(_ verb: String, _ preposition: String, code: Int32) -> TransportError {
     let action = "\(verb) \(preposition) \(peer)"
     if wake.isRaised { return .cancelled(action: action) }
-    if SystemCall.meansPeerGone(code) { return .peerGone(action: action) }
+    if SystemCall.meansPeerGone(code) {
+      if let command, let exit = command.exitAfterClosing() {
+        return .commandFailed(command: command.text, exit: exit)
+      }
+      return .peerGone(action: action)
+    }
     return .failed(action: action, code: code)
   }
 }

@@ -52,13 +52,54 @@ final class ChildCommand: Sendable {
     return try outcome.get()
   }
 
-  /// Asks the shell to end.
+  /// How the command ended, where it closes its input because it ends; nil where it goes on.
+  func exitAfterClosing() -> CommandExit? {
+    for _ in 0..<50 {
+      var information = unsafe siginfo_t()
+      // SAFETY: the kernel writes to the local; its number stays 0 as long as the command runs.
+      let result = unsafe waitid(P_PID, id_t(process), &information, WEXITED | WNOWAIT | WNOHANG)
+      let isRunning = unsafe information.si_signo == 0
+      if result != 0 || !isRunning { return try? exit() }
+      usleep(2000)
+    }
+    return nil
+  }
+
+  /// Asks the shell to end, and what it runs: a shell passes no signal on.
+  ///
+  /// They are no process group of their own, which could not ask a person for a password.
   ///
   /// Its number stays its own until `exit` has reaped it.
   func terminate() {
     ending.withLock { ending in
-      if ending == nil { _ = kill(process, SIGTERM) }
+      guard ending == nil else { return }
+      for number in [process] + Self.descendants(of: process) { _ = kill(number, SIGTERM) }
     }
+  }
+
+  /// The processes that a process has started, and theirs.
+  private static func descendants(of process: pid_t) -> [pid_t] {
+    var found = children(of: process)
+    var next = 0
+    // A command that starts processes without end is not followed without end.
+    while next < found.count, found.count < 4096 {
+      found += children(of: found[next])
+      next += 1
+    }
+    return found
+  }
+
+  private static func children(of process: pid_t) -> [pid_t] {
+    let path = "/proc/\(process)/task/\(process)/children"
+    let number = SystemCall.repeating { unsafe Int(open(path, O_RDONLY | O_CLOEXEC)) }
+    // Where the kernel does not tell, the shell alone is asked.
+    guard number >= 0 else { return [] }
+    let file = OwnedDescriptor(adopting: Int32(number))
+    var text = [UInt8](repeating: 0, count: 4096)
+    // SAFETY: the array has room for as many bytes as are asked for.
+    let count = SystemCall.repeating { unsafe read(file.raw, &text, 4096) }
+    return String(decoding: text.prefix(max(count, 0)), as: UTF8.self)
+      .split(whereSeparator: \.isWhitespace).compactMap { pid_t($0) }
   }
 
   /// Starts `/bin/sh -c text`.

@@ -40,6 +40,11 @@ enum SystemCall {
     }
   }
 
+  /// Whether an error number says that a file cannot take what is written to it.
+  static func meansNoRoom(_ code: Int32) -> Bool {
+    [ENOSPC, EDQUOT, EFBIG, EIO, EROFS].contains(code)
+  }
+
   /// Whether an error number says that the peer is gone.
   static func meansPeerGone(_ code: Int32) -> Bool {
     code == EPIPE || code == ECONNRESET || code == ECONNABORTED

@@ -60,6 +60,18 @@ extension TransportError: CustomStringConvertible {
     return code
   }
 
+  /// Whether this host is what failed, or the command that was to take the bytes: it tells nothing
+  /// of a peer.
+  public var isLocal: Bool {
+    switch self {
+    case .failed(_, let code): SystemCall.meansNoRoom(code)
+    case .commandFailed: true
+    case .badURI, .unsuitableURI, .unknownHost, .timedOut, .cancelled, .peerGone, .writingEnded,
+      .notLoopback:
+      false
+    }
+  }
+
   private static func advice(for code: Int32) -> String {
     switch SystemCall.Known(code) {
     case .refused: " Nothing listens there: check the address, and that the other side runs."

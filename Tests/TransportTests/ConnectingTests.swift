@@ -172,7 +172,7 @@ import Transport
 
   @Test func `writing to a command that has gone is an error and no signal`() throws {
     let channel = try ByteChannel.connect(to: MigrationURI("exec:true"))
-    #expect(throws: TransportError.peerGone(action: "Writing to exec:true")) {
+    #expect(throws: TransportError.commandFailed(command: "true", exit: .status(0))) {
       while true { try channel.write([UInt8](repeating: 0, count: 100_000)) }
     }
     // The command itself dies of the signal as commands do.
@@ -194,6 +194,56 @@ import Transport
     writer.join()
     #expect(outcome.error == .cancelled(action: "Writing to \(text)"))
     #expect(try channel.commandExit() == .signal(SIGTERM))
+  }
+
+  @Test func `a command that ends early is told of with its status`() throws {
+    let channel = try ByteChannel.connect(to: MigrationURI("exec:exit 3"))
+    #expect(throws: TransportError.commandFailed(command: "exit 3", exit: .status(3))) {
+      while true { try channel.write([UInt8](repeating: 0, count: 100_000)) }
+    }
+    let deaf = try ByteChannel.connect(to: MigrationURI("exec:exec <&-; sleep 20"))
+    #expect(throws: TransportError.peerGone(action: "Writing to exec:exec <&-; sleep 20")) {
+      while true { try deaf.write([UInt8](repeating: 0, count: 100_000)) }
+    }
+    deaf.shutdownBoth()
+  }
+
+  @Test func `what a command has started ends with it`() throws {
+    // The shell that runs it has a shell of its own, which has become another program.
+    let channel = try ByteChannel.connect(
+      to: MigrationURI("exec:sh -c 'echo $$; exec sleep 60'; true"))
+    let text = String(decoding: try channel.read(atMost: 100), as: UTF8.self)
+    let process = try #require(pid_t(text.trimmingCharacters(in: .whitespacesAndNewlines)))
+    #expect(kill(process, 0) == 0)
+    channel.shutdownBoth()
+    var isGone = false
+    for _ in 0..<1000 where !isGone {
+      let status = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8)
+      isGone = status.map { $0.contains(") Z ") } ?? true
+      if !isGone { usleep(10_000) }
+    }
+    #expect(isGone, "a child of the command runs on")
+  }
+
+  @Test func `a named pipe that nobody reads is given up, and one that is read works`() throws {
+    let path = Self.path("fifo")
+    #expect(mkfifo(path, 0o600) == 0)
+    let address = MigrationURI.file(path: path, offset: 0)
+    #expect(throws: TransportError.timedOut(action: "Creating \(path)", after: .milliseconds(30))) {
+      try ByteChannel.connect(to: address, for: .writing, timeout: .milliseconds(30))
+    }
+    let outcome = Outcome()
+    let writer = try NamedThread(name: "writer") {
+      outcome.note { () throws(TransportError) in
+        let channel = try ByteChannel.connect(to: address, for: .writing)
+        usleep(30_000)
+        try channel.write([1, 2, 3])
+      }
+    }
+    let reading = try ByteChannel.connect(to: address, for: .reading)
+    #expect(try reading.readAll() == [1, 2, 3])
+    writer.join()
+    #expect(outcome.error == nil)
   }
 
   @Test func `a file is cut off at its offset and read from there`() throws {
