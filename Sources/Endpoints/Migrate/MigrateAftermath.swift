@@ -100,14 +100,15 @@ struct MigrateAftermath: Sendable, Equatable {
       isRecoverable: true)
   }
 
-  /// A QEMU whose link breaks when it has sent everything goes on, and cannot know whether the other
-  /// one does.
+  /// A QEMU whose link breaks when it has sent everything goes on, and cannot know whether the
+  /// other one does.
   private static func inDoubt(_ from: String, _ to: String) -> MigrateAftermath {
     MigrateAftermath(
       .stopSource,
-      "The link broke in the switchover, and \(to) does not answer and might run the machine: it was "
-        + "stopped at \(from). If 'query-status' at \(to) says that it runs, end the one at \(from); "
-        + "if it does not, or its process is gone, 'cont' at \(from) lets the machine go on there.")
+      "The link broke in the switchover, and \(to) does not answer and might run the machine: it "
+        + "was stopped at \(from). If 'query-status' at \(to) says that it runs, end the one at "
+        + "\(from); if it does not, or its process is gone, 'cont' at \(from) lets the machine go "
+        + "on there.")
   }
 
   private static func afterHandover(

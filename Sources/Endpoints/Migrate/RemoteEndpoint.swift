@@ -72,8 +72,8 @@ final class RemoteEndpoint: Sendable {
       throw MoveError(
         .refused,
         "Nothing answers at \(address.path) on \(address.destination): \(words). Check the path, "
-          + "that the endpoint runs, that this user may open its socket there, and that sshd allows "
-          + "forwarding to sockets (AllowStreamLocalForwarding).")
+          + "that the endpoint runs, that this user may open its socket there, and that sshd "
+          + "allows forwarding to sockets (AllowStreamLocalForwarding).")
     }
   }
 
