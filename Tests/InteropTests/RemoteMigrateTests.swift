@@ -8,7 +8,6 @@ import Testing
 
 /// What a move over ssh needs beside its two ends.
 private final class Way {
-  let godwit = Result { try Godwit() }
   let ssh: LabSSH
   /// Takes what `godwit` leaves behind while it runs.
   let temporary: String
@@ -44,7 +43,7 @@ private final class RemoteMove {
 
   init() throws {
     way = try Way()
-    godwit = try way.godwit.get()
+    godwit = try Godwit()
     source = try OwnMachine(godwit, accelerator: Self.accelerator)
     target = try OwnMachine(godwit, isIncoming: true, accelerator: Self.accelerator)
     try source.requireHealth(reports: 1)

@@ -67,7 +67,12 @@ final class RemoteEndpoint: Sendable {
       hasMonitor.withLock { $0 = true }
       return client
     } catch {
-      if case .noGreeting = error { throw error }
+      if case .noGreeting = error {
+        throw MoveError(
+          .failed,
+          "\(error) After an ssh connection has broken, the sshd there holds the monitor until it "
+            + "notices.")
+      }
       guard let words = await refusal(since: mark) else { throw error }
       throw MoveError(
         .refused,

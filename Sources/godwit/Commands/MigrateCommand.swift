@@ -47,8 +47,8 @@ struct MigrateCommand: GodwitCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The QMP socket of the endpoint that waits for it, here or on another host.",
-      valueName: "socket|[user@]host:socket"),
+      "The QMP socket of the endpoint that waits for it; on another host, [user@]host:/path.",
+      valueName: "socket"),
     completion: .file())
   var to: String
 
