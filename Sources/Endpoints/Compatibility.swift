@@ -103,8 +103,8 @@ enum Compatibility {
         sentences.append(
           "RAM block \(block.name) (\(ByteCount.text(block.usedLength))) of the "
             + "\(checkpoint.holder) does not exist in this \(here), which has "
-            + "\(names(qemu.blocks)): give it the memory backends and devices of the \(checkpoint.holder), with the same "
-            + "ids.")
+            + "\(names(qemu.blocks)): give it the memory backends and devices of the "
+            + "\(checkpoint.holder), with the same ids.")
         continue
       }
       let fits =
