@@ -135,6 +135,14 @@ public struct LiveSource: Sendable {
     }
   }
 
+  /// Whether the move can be given up: until the destination has confirmed that it has the machine.
+  ///
+  /// Before the device state goes, the machine goes on here. After that nobody knows where it is
+  /// (``destinationRunState``), and a destination that says nothing must not hold it for ever.
+  public var canBeGivenUp: Bool {
+    destinationRunState == .notStarted || phase == .closing || phase == .awaitingConfirmation
+  }
+
   /// Whether the machine stands still for good, unless the move fails.
   public var isStopped: Bool { stoppedAt != nil }
 

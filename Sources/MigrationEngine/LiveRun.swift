@@ -133,12 +133,10 @@ final class LiveRun: Sendable {
   // MARK: What others ask
 
   func cancel() -> Bool {
-    // Under the lock: either the last step is not handed out any more, or it was, and it is too
-    // late.
+    // Under the lock: either the last step is not handed out any more, or it was, and what has
+    // become of the machine is unknown.
     let isInTime = machine.withLock { machine in
-      guard postcopy.withLock({ $0 == nil }), machine.destinationRunState == .notStarted else {
-        return false
-      }
+      guard postcopy.withLock({ $0 == nil }), machine.canBeGivenUp else { return false }
       session.cancel()
       return true
     }

@@ -61,9 +61,11 @@ public final class LiveSourceEngine: Sendable {
   /// How far it has come.
   public var account: LiveAccount { live.account }
 
-  /// Ends the move, unless the destination may have the machine already.
+  /// Ends the move, unless the destination has confirmed that it has the machine, or its memory
+  /// follows it already.
   ///
-  /// - Returns: whether `run()` will throw `.cancelled`.
+  /// - Returns: whether `run()` will throw `.cancelled`, with what is known of the machine at the
+  ///   destination; a confirmation that is under way may still come before it.
   public func cancel() -> Bool { live.cancel() }
 
   /// Breaks the link of a postcopy, to be carried on over another; nothing happens otherwise.

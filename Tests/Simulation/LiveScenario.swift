@@ -109,7 +109,7 @@ public final class LiveScenario {
   }
 
   private func cancel() throws {
-    guard ending == nil, postcopy == nil, live.destinationRunState == .notStarted else { return }
+    guard ending == nil, postcopy == nil, live.canBeGivenUp else { return }
     isCancelled = true
     link?.cut()
   }

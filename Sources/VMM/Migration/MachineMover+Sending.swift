@@ -40,8 +40,8 @@ extension MachineMover {
     if takeBack() { return }
     if let sender, !sender.cancel() {
       throw .refused(
-        "the machine may run at the destination already, so that its migration cannot be cancelled "
-          + "here: wait for its end")
+        "the machine has gone to the destination already, so that its migration cannot be "
+          + "cancelled here: wait for its end")
     }
     _ = enter(.cancelling, if: { !$0.account.status.isTerminal }) { $0.isCancelled = true }
   }
@@ -205,6 +205,8 @@ extension MachineMover {
       isCancelled = true
       enter(.cancelling)
     }
+    // Cancelled is only what certainly did not get there.
+    if knowledge == .unknown { isCancelled = false }
     enter(isCancelled ? .cancelled : .failed) { state in
       guard !isCancelled || knowledge != .notStarted else { return }
       let doubt = knowledge == .unknown && source.frozenFrom != nil ? Self.doubtOfWhole : ""
