@@ -53,7 +53,7 @@ extension QMPError: CustomStringConvertible {
       "\(address) is not a QMP socket: expected QEMU's greeting, found \(found). Start QEMU with "
         + "-qmp unix:PATH,server=on,wait=off and give that PATH."
     case .refused(let command, _, let description):
-      "QEMU refused '\(command)': \(description)"
+      "QEMU refused '\(command)': \(Self.ended(description))"
     case .unexpectedReply(let command, let missing):
       "QEMU's answer to '\(command)' lacks \(missing); this version of QEMU may be unknown to "
         + "Godwit."
@@ -76,10 +76,16 @@ extension QMPError: CustomStringConvertible {
       "QEMU \(version) has no '\(setting)', which Godwit needs to \(purpose). Use a newer QEMU, or "
         + "another way to move the machine."
     case .settingRefused(let setting, let purpose, let description):
-      "QEMU refused '\(setting)', which Godwit needs to \(purpose): \(description)"
+      "QEMU refused '\(setting)', which Godwit needs to \(purpose): \(Self.ended(description))"
     case .notPutBack(let settings, let description):
       "These migration settings of QEMU could not be put back as they were: "
         + "\(settings.joined(separator: ", ")). \(description)"
     }
+  }
+
+  /// QEMU's words as a sentence that another can follow; they mostly have no full stop.
+  private static func ended(_ words: String) -> String {
+    guard let last = words.last else { return "it does not say why." }
+    return ".!?".contains(last) ? words : words + "."
   }
 }

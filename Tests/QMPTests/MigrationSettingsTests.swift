@@ -91,7 +91,7 @@ import Testing
     await #expect(
       throws: QMPError.notPutBack(
         settings: ["a", "b"],
-        description: "QEMU refused 'migrate-set-capabilities': There's a migration in progress")
+        description: "QEMU refused 'migrate-set-capabilities': There's a migration in progress.")
     ) { try await settings.putBack() }
     #expect(await settings.changed == ["a", "b"])
     busy.set(false)

@@ -27,7 +27,7 @@ import Transport
       ),
       (
         .refused(command: "cont", class: "GenericError", description: "Guest state is bad"),
-        "QEMU refused 'cont': Guest state is bad"
+        "QEMU refused 'cont': Guest state is bad."
       ),
       (
         .unexpectedReply(command: "query-kvm", missing: "enabled"),
@@ -69,7 +69,7 @@ import Transport
       ),
       (
         .settingRefused(setting: "multifd", purpose: "be fast", description: "Not with that"),
-        "QEMU refused 'multifd', which Godwit needs to be fast: Not with that"
+        "QEMU refused 'multifd', which Godwit needs to be fast: Not with that."
       ),
       (
         .notPutBack(settings: ["a", "b"], description: "QEMU refused 'x': y"),
