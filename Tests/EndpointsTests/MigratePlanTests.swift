@@ -172,7 +172,21 @@ import Testing
     let plan = try plan(request)
     #expect(value("max-bandwidth", plan) == 10)
     #expect(value("max-postcopy-bandwidth", plan) == 10)
-    #expect(plan.notes.contains { $0.contains("1 B a second") && $0.contains("days") })
+    #expect(plan.notes.contains { $0.contains("At 10 B a second") && $0.contains("days") })
+  }
+
+  @Test func `a rate at which nobody sees the end is told of, whichever way the machine goes`()
+    throws
+  {
+    for (isPaused, postcopy) in [
+      (false, nil), (true, nil), (false, .firstPass), (false, .now), (true, .now),
+    ] as [(Bool, PostcopyStart?)] {
+      var request = Self.request
+      request.bytesPerSecond = 1
+      request.isPaused = isPaused
+      request.postcopy = postcopy
+      #expect(try plan(request).notes.contains { $0.contains("days") })
+    }
   }
 
   @Test func `a downtime of 0 is set, and what it means is said`() throws {

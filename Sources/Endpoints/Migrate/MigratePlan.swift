@@ -210,18 +210,20 @@ struct MigratePlan: Sendable, Equatable {
           + "\(other.map { $0.isEmpty ? "another image" : $0 } ?? "not there") at the destination, "
           + "which must lead to the same image.")
     }
+    notes += slowness(request, source)
     guard !standsStill, request.postcopy == nil else { return notes }
     if request.downtimeLimitMilliseconds == 0 {
       notes.append(
         "With a downtime of 0 the machine is switched over only when nothing at all is left to "
           + "send: one that goes on writing stays at the source until you cancel.")
     }
-    return notes + slowness(request, source)
+    return notes
   }
 
   /// A rate at which a person would not live to see the end.
   private static func slowness(_ request: MigrateRequest, _ source: MigrateFacts) -> [String] {
-    guard let rate = request.bytesPerSecond, rate > 0 else { return [] }
+    guard let asked = request.bytesPerSecond, asked > 0 else { return [] }
+    let rate = max(asked, MigrateSettings.lowestRate)
     let bytes = source.machine.blocks.reduce(0) { $0 + $1.usedLength }
     let hours = Double(bytes) / Double(rate) / 3600
     guard hours > 1 else { return [] }
