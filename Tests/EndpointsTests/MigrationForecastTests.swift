@@ -144,4 +144,42 @@ import Testing
     #expect(reading.progress.phase == .running)
     #expect(reading.progress.secondsLeft == 4)
   }
+
+  @Test func `the first moments tell of no end`() {
+    var meter = MigrateMeter(downtimeLimitSeconds: 0.3, limitBytesPerSecond: nil)
+    _ = meter.read(answer("active", sent: 0, left: 1000, round: 1), at: 0)
+    let early = meter.read(answer("active", sent: 1, left: 999, round: 1), at: 0.01)
+    #expect(early.progress.secondsLeft == nil)
+    let later = meter.read(answer("active", sent: 100, left: 900, round: 1), at: 0.25)
+    #expect(later.progress.secondsLeft != nil)
+  }
+
+  @Test func `a guest that writes has no end with a downtime of 0, however little is left`() {
+    #expect(MigrationForecast(pace(left: 0, rate: 100, dirty: 1, limit: 0)).seconds == nil)
+  }
+
+  @Test func `a machine that has gone stays gone at the end`() {
+    var meter = MigrateMeter(downtimeLimitSeconds: nil, limitBytesPerSecond: nil)
+    let phases = ["active", "postcopy-active", "completed"].enumerated().map { index, status in
+      meter.read(answer(status, sent: index, left: 2 - index, round: 1), at: Double(index))
+        .progress.phase
+    }
+    #expect(phases == [.memory, .running, .running])
+  }
+
+  @Test(
+    arguments: [
+      ("active", 50, nil, "s, with 50 MiB left to send"), ("device", 0, nil, "has not confirmed"),
+      ("active", 50, 1, nil), ("completed", 0, nil, nil),
+    ] as [(String, Int, UInt64?, String?)])
+  func `where nothing moves the person is told, now and then`(
+    status: String, left: Int, limit: UInt64?, expected: String?
+  ) {
+    var meter = MigrateMeter(downtimeLimitSeconds: 0.3, limitBytesPerSecond: limit)
+    let notes = (0...300).compactMap { tenth in
+      meter.read(answer(status, sent: 7, left: left, round: 1), at: Double(tenth) / 10).note
+    }
+    #expect(notes.count == (expected == nil ? 0 : 1), "\(notes)")
+    if let expected { #expect(notes.first?.contains(expected) == true, "\(notes)") }
+  }
 }

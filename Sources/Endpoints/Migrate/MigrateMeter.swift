@@ -14,6 +14,10 @@ struct MigrateMeter {
   private var hopelessSince: Double?
   private var lastNote: Double?
   private var hasToldOfExcess = false
+  /// Whether the machine has begun to run at the destination.
+  private var hasGone = false
+  private var moved: (seconds: Double, wire: UInt64, remaining: UInt64)?
+  private var lastStallNote: Double?
 
   /// How long a forecast must say the same before the person is told.
   private static let patience = 2.0
@@ -23,6 +27,11 @@ struct MigrateMeter {
   private static let finestRate = 65536.0
   /// How far back the rates reach, in seconds.
   private static let window = 0.5
+  /// What a rate must rest on before an end is told from it: the first bytes are of no page yet.
+  private static let shortestWindow = 0.2
+  /// How long nothing may move before the person is told: a destination that says first what it
+  /// holds may take five seconds.
+  private static let stall = 6.0
 
   /// A meter for one move.
   /// - Parameters:
@@ -58,16 +67,42 @@ struct MigrateMeter {
       expectedDowntimeMilliseconds: syncs >= 2
         ? info.expectedDowntimeMilliseconds.map(Double.init) : nil,
       throttlePercentage: info.throttlePercentage ?? 0)
+    if info.status.isPostcopy { hasGone = true }
+    let isMeasured = recent.first.map { seconds - $0.seconds >= Self.shortestWindow } ?? false
     let forecast = MigrationForecast(
       MigrationPace(
         remainingBytes: remaining,
-        bytesPerSecond: max(wireRate, pageRate * Double(page)),
+        bytesPerSecond: isMeasured ? max(wireRate, pageRate * Double(page)) : 0,
         dirtyBytesPerSecond: dirty, passBytes: passBytes, previousPassBytes: previousPassBytes,
         downtimeLimitSeconds: isLive ? downtimeLimitSeconds : nil,
         limitBytesPerSecond: limitBytesPerSecond))
     let progress = progress(sample, ram, page, forecast, info.status)
     let excess = info.status == .active ? excessNote(wireRate, at: seconds) : nil
-    return (sample, progress, excess ?? note(forecast, at: seconds))
+    let stall = stallNote(info.status, wire: wire, remaining: remaining, at: seconds)
+    return (sample, progress, stall ?? excess ?? note(forecast, at: seconds))
+  }
+
+  /// A sentence where nothing moves, though something should.
+  private mutating func stallNote(
+    _ status: MigrationStatus, wire: UInt64, remaining: UInt64, at seconds: Double
+  ) -> String? {
+    let isUnderWay = [.setup, .active, .device, .postcopyActive].contains(status)
+    if let moved, isUnderWay, moved.wire == wire, moved.remaining == remaining {
+      // A low limit lets a page go now and then only.
+      let pause = limitBytesPerSecond.map { 2 * Self.finestRate / Double(max($0, 1)) } ?? 0
+      let since = seconds - moved.seconds
+      guard since >= max(Self.stall, pause) else { return nil }
+      if let lastStallNote, seconds - lastStallNote < Self.silence { return nil }
+      lastStallNote = seconds
+      let time = "for \(Int(since)) s"
+      return status == .device && remaining == 0
+        ? "All of the machine was sent, and \(time) the destination has not confirmed that."
+        : "Nothing has moved \(time), with \(ByteCount.text(remaining)) left to send: the "
+          + "destination takes nothing."
+    }
+    moved = (seconds, wire, remaining)
+    lastStallNote = nil
+    return nil
   }
 
   /// Keeps how much there was to send at the beginning of this pass and of the one before.
@@ -89,7 +124,7 @@ struct MigrateMeter {
   ) -> MoveProgress {
     let total = ram?.totalByteCount
     var progress = MoveProgress(
-      phase: Self.phase(status),
+      phase: phase(status),
       bytesDone: total.map { $0 - min($0, sample.remainingBytes) } ?? 0, bytesTotal: total,
       bytesPerSecond: sample.bytesPerSecond, dirtyPages: sample.remainingBytes / max(page, 1),
       zeroPages: sample.zeroPages, pageRequests: sample.pageRequests,
@@ -102,10 +137,11 @@ struct MigrateMeter {
     return progress
   }
 
-  private static func phase(_ status: MigrationStatus) -> MoveProgress.Phase {
+  private func phase(_ status: MigrationStatus) -> MoveProgress.Phase {
     switch status {
     case .none, .setup, .waitUnplug: .preparing
-    case _ where status.isPostcopy: .running
+    // Its end is no way back.
+    case _ where hasGone: .running
     default: .memory
     }
   }

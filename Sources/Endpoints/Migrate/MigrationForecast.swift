@@ -59,7 +59,8 @@ enum MigrationForecast: Sendable, Equatable {
     let pass = Double(pace.passBytes)
     var ratio = dirty / rate
     if let before = pace.previousPassBytes, before > 0 { ratio = pass / Double(before) }
-    guard left > fits, pass * ratio > fits else {
+    // With no downtime at all a guest that writes is never done, however little is left just now.
+    guard limit == 0 || (left > fits && pass * ratio > fits) else {
       self = .ends(seconds: left / rate)
       return
     }
