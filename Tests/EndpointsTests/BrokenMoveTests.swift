@@ -38,4 +38,18 @@ import Testing
     try FileManager.default.createSymbolicLink(at: file, withDestinationURL: other)
     #expect(BrokenMove.recall(process) == nil)
   }
+
+  @Test func `that of a source which has ended is taken away, that of one which lives is not`()
+    throws
+  {
+    let own = try #require(ProcessIdentity(of: ProcessInfo.processInfo.processIdentifier))
+    // The number is taken, by a process that started at another time.
+    let ended = ProcessIdentity(pid: own.pid, startTicks: own.startTicks + 1)
+    for process in [own, ended] {
+      try Data(Self.move.json.bytes()).write(to: BrokenMove.file(of: process))
+    }
+    BrokenMove.forgetEnded()
+    #expect(BrokenMove.recall(ended) == nil)
+    #expect(BrokenMove.recall(own) == Self.move)
+  }
 }

@@ -63,14 +63,36 @@ struct BrokenMove: Sendable, Equatable {
     return End(capabilities: states, parameters: parameters)
   }
 
+  private static let prefix = "godwit-move-"
+
   /// Where the file of a source's move is.
   static func file(of process: ProcessIdentity) -> URL {
     FileManager.default.temporaryDirectory
-      .appendingPathComponent("godwit-move-\(process.pid)-\(process.startTicks)")
+      .appendingPathComponent("\(prefix)\(process.pid)-\(process.startTicks)")
+  }
+
+  /// Takes the files of sources away that have ended: nobody recovers their moves any more.
+  static func forgetEnded() {
+    let files = FileManager.default
+    let folder = files.temporaryDirectory
+    for name in (try? files.contentsOfDirectory(atPath: folder.path)) ?? [] {
+      guard name.hasPrefix(prefix) else { continue }
+      let numbers = name.dropFirst(prefix.count).split(
+        separator: "-", omittingEmptySubsequences: false
+      )
+      .map { UInt64($0) }
+      guard numbers.count == 2, let pid = numbers[0].flatMap({ Int32(exactly: $0) }),
+        let startTicks = numbers[1],
+        !ProcessIdentity(pid: pid, startTicks: startTicks).isAlive
+      else { continue }
+      // Another user's stays: the folder lets nobody take away what is not theirs.
+      try? files.removeItem(at: folder.appendingPathComponent(name))
+    }
   }
 
   /// Writes the file for the move of the machine behind `client`.
   func remember(_ client: QMPClient, _ observer: MoveObserver) {
+    Self.forgetEnded()
     guard let process = client.peerProcess.flatMap(ProcessIdentity.init(of:)) else { return }
     let path = Self.file(of: process).path
     // Made anew, and by nobody else: what it says will be set in a QEMU of this user's.

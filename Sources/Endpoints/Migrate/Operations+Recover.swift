@@ -10,6 +10,7 @@ extension Operations {
     _ interruption: MoveInterruption
   ) async throws -> MigrateResult {
     try refuseSamePath(request)
+    BrokenMove.forgetEnded()
     let source = try await QMPClient.connect(to: request.source)
     defer { source.close() }
     try await checkBroken(source)
