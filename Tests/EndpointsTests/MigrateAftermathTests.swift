@@ -22,24 +22,38 @@ import Testing
 
   private func aftermath(
     _ source: MigrateEnd, _ destination: MigrateEnd, ranBefore: Bool = true,
-    hasStopped: Bool = false
+    hasStopped: Bool = false, isCancelCertain: Bool = false
   ) -> MigrateAftermath {
     MigrateAftermath(
       source: source, destination: destination, ranBefore: ranBefore, hasStopped: hasStopped,
+      addresses: ("A", "B"), isCancelCertain: isCancelCertain)
+  }
+
+  private func aftermath(
+    notBegunAt source: MigrateEnd, _ destination: MigrateEnd = end("inmigrate", .none),
+    wasStopped: Bool = false
+  ) -> MigrateAftermath {
+    MigrateAftermath(
+      notBegunAt: source, destination: destination, wasStopped: wasStopped, ranBefore: true,
       addresses: ("A", "B"))
   }
 
   @Test func `no two ends are ever left or made to run`() {
     for source in Self.ends {
       for destination in Self.ends {
-        for (ranBefore, hasStopped) in [(true, false), (true, true), (false, false)] {
+        for (ranBefore, hasStopped, isCertain) in [
+          (true, false, true), (true, true, true), (true, false, false), (true, true, false),
+          (false, false, true), (false, false, false),
+        ] {
           let aftermath = aftermath(
-            source, destination, ranBefore: ranBefore, hasStopped: hasStopped)
+            source, destination, ranBefore: ranBefore, hasStopped: hasStopped,
+            isCancelCertain: isCertain)
           let context = Comment("\(source), \(destination), \(ranBefore): \(aftermath)")
           switch aftermath.action {
           case .resumeSource:
-            #expect(!destination.isRunning && destination != .silent, context)
-            #expect(ranBefore, context)
+            #expect(!destination.isRunning && ranBefore, context)
+            #expect(source.migration?.isTerminal == true, context)
+            if destination == .silent { #expect(isCertain && source.migration == .cancelled) }
           case .resumeDestination:
             #expect(!source.isRunning && ranBefore, context)
             #expect(source.migration == .completed, context)
@@ -49,7 +63,8 @@ import Testing
             #expect(source.isRunning && destination == .silent && hasStopped, context)
           case .nothing:
             // Both may run where the switchover had begun and one cannot be asked.
-            let isInDoubt = hasStopped && destination == .silent
+            let isKnown = isCertain && source.migration == .cancelled
+            let isInDoubt = hasStopped && destination == .silent && !isKnown
             #expect(
               !(isInDoubt && source.isRunning && source.migration?.isPostcopy != true), context)
             // A source in postcopy does not run, whatever was made up here.
@@ -94,6 +109,55 @@ import Testing
     #expect(inDoubt.sentence.contains("stopped at A") && inDoubt.sentence.contains("'cont' at A"))
     #expect(aftermath(source, .gone, hasStopped: true).action == .nothing)
     #expect(aftermath(source, .silent).action == .nothing)
+    // One of Godwit's own that was cancelled in time knows.
+    #expect(
+      aftermath(
+        Self.end("running", .cancelled), .silent, hasStopped: true, isCancelCertain: true
+      ).action == .nothing)
+  }
+
+  @Test(arguments: [true, false])
+  func `a source that still waits for the destination's word decides nothing`(ranBefore: Bool) {
+    for destination in [MigrateEnd.silent, .gone, Self.end("inmigrate", .active)] {
+      let aftermath = aftermath(
+        Self.end("finish-migrate", .device), destination, ranBefore: ranBefore,
+        isCancelCertain: true)
+      #expect(aftermath.action == .nothing)
+      #expect(aftermath.sentence.contains("has not ended ('device')"))
+      #expect(aftermath.sentence.contains("'migrate_cancel' at A"))
+      #expect(!aftermath.sentence.contains("as before"))
+    }
+  }
+
+  @Test func `a machine that stood still may be at a silent destination, too`() {
+    let aftermath = aftermath(Self.end("paused", .failed), .silent, ranBefore: false)
+    #expect(aftermath.sentence.contains("may have it, too"))
+  }
+
+  @Test func `a cancelled copy of a stopped machine goes on where it was, whoever is silent`() {
+    let aftermath = aftermath(Self.end("paused", .cancelled), .silent, isCancelCertain: true)
+    #expect(aftermath.action == .resumeSource)
+    #expect(aftermath.sentence.contains("runs on at A"))
+  }
+
+  @Test func `what another's move does to the source is left alone`() {
+    for (state, migration) in [
+      ("running", MigrationStatus.active), ("postmigrate", .completed), ("finish-migrate", .device),
+    ] {
+      let aftermath = aftermath(notBegunAt: Self.end(state, migration), wasStopped: true)
+      #expect(aftermath.action == .nothing)
+      #expect(aftermath.sentence.contains("left alone"))
+    }
+    // A stop of ours is not the other's.
+    let stopped = aftermath(notBegunAt: Self.end("paused", .active), wasStopped: true)
+    #expect(stopped.action == .resumeSource)
+  }
+
+  @Test func `an earlier move's end says nothing of one that was not begun`() {
+    let stopped = aftermath(notBegunAt: Self.end("paused", .completed), wasStopped: true)
+    #expect(stopped.action == .resumeSource)
+    #expect(stopped.sentence.contains("runs on at A"))
+    #expect(stopped.sentence.contains("can be used again"))
   }
 
   @Test func `a broken postcopy says how to carry on`() {

@@ -60,9 +60,11 @@ struct MigrateAftermath: Sendable, Equatable {
   ///   - ranBefore: whether the machine ran when the move began.
   ///   - hasStopped: whether it was seen to stop at the source for the switchover.
   ///   - addresses: both ends' QMP addresses.
+  ///   - isCancelCertain: whether a source that says `cancelled` can have left no machine that runs
+  ///     at the destination.
   init(
     source: MigrateEnd, destination: MigrateEnd, ranBefore: Bool, hasStopped: Bool = false,
-    addresses: (source: String, destination: String)
+    addresses: (source: String, destination: String), isCancelCertain: Bool = false
   ) {
     let (from, to) = addresses
     switch source {
@@ -72,11 +74,77 @@ struct MigrateAftermath: Sendable, Equatable {
       self = Self.inPostcopy(destination, from, to)
     case .answers(let state, .completed) where !state.isRunning:
       self = Self.afterHandover(destination, ranBefore, from, to)
-    case .answers(let state, _) where state.isRunning && destination == .silent && hasStopped:
-      self = Self.inDoubt(from, to)
-    case .answers(let state, _):
-      self = Self.atSource(state, destination, ranBefore, from, to)
+    case .answers(let state, let migration)
+    where !migration.isTerminal && !state.isRunning && !destination.isRunning:
+      self = Self.undecided(migration, destination, from, to)
+    case .answers(let state, let migration):
+      // Where the destination says nothing, only a cancellation tells that it cannot run there.
+      let isCertain = destination != .silent || migration == .cancelled && isCancelCertain
+      if state.isRunning && hasStopped && !isCertain {
+        self = Self.inDoubt(from, to)
+      } else {
+        self = Self.atSource(state, destination, ranBefore, isCertain: isCertain, from, to)
+      }
     }
+  }
+
+  /// Judges both ends of a move that the source was not told of, or refused.
+  /// - Parameters:
+  ///   - source: the end that has the machine; a migration that it is in, or has been in since, is
+  ///     another's.
+  ///   - destination: the end that was to get it.
+  ///   - wasStopped: whether the machine was stopped for the move.
+  ///   - ranBefore: whether the machine ran when the move began.
+  ///   - addresses: both ends' QMP addresses.
+  init(
+    notBegunAt source: MigrateEnd, destination: MigrateEnd, wasStopped: Bool, ranBefore: Bool,
+    addresses: (source: String, destination: String)
+  ) {
+    let (from, to) = addresses
+    let rest = Self.leftOver(destination, to)
+    guard case .answers(let state, let migration) = source else {
+      self.init(
+        .nothing,
+        (source == .gone ? "The source at \(from) has ended. " : "Nothing was begun at \(from). ")
+          + rest)
+      return
+    }
+    // A stop of ours is undone where it is the last thing that happened to the machine.
+    let action: Action = wasStopped && state.status == "paused" ? .resumeSource : .nothing
+    let isOthers =
+      !migration.isTerminal || ["postmigrate", "finish-migrate"].contains(state.status)
+    guard !isOthers else {
+      self.init(
+        action,
+        "Another move of the machine at \(from) is '\(migration.word)', and was left alone. \(rest)"
+      )
+      return
+    }
+    let runs = state.isRunning || action == .resumeSource
+    self.init(
+      action,
+      runs
+        ? "The machine runs on at \(from). \(rest)"
+        : "The machine is at \(from), standing still\(ranBefore ? "" : " as before"). \(rest)")
+  }
+
+  /// The source stands still and has not come to an end: it has sent all of the machine, perhaps,
+  /// and waits for a word.
+  private static func undecided(
+    _ migration: MigrationStatus, _ destination: MigrateEnd, _ from: String, _ to: String
+  ) -> MigrateAftermath {
+    let there =
+      switch destination {
+      case .silent: "\(to) does not answer and may have the machine"
+      case .gone: "\(to) has ended"
+      case .answers: "\(to) may still take the machine"
+      }
+    return MigrateAftermath(
+      .nothing,
+      "The machine stands still at \(from), whose move has not ended ('\(migration.word)'), and "
+        + "\(there). If it has it ('query-status' and 'query-migrate' there tell), end the one at "
+        + "\(from). If it has not, or is gone, 'migrate_cancel' at \(from), and 'cont' where that "
+        + "leaves it standing, let the machine go on there.")
   }
 
   private static func inPostcopy(
@@ -140,7 +208,8 @@ struct MigrateAftermath: Sendable, Equatable {
   }
 
   private static func atSource(
-    _ state: RunState, _ destination: MigrateEnd, _ ranBefore: Bool, _ from: String, _ to: String
+    _ state: RunState, _ destination: MigrateEnd, _ ranBefore: Bool, isCertain: Bool,
+    _ from: String, _ to: String
   ) -> MigrateAftermath {
     if destination.isRunning {
       guard state.isRunning else {
@@ -159,11 +228,12 @@ struct MigrateAftermath: Sendable, Equatable {
       return MigrateAftermath(.nothing, "The machine runs on at \(from). \(rest)")
     }
     guard ranBefore else {
+      let other = isCertain ? rest : "\(to) does not answer and may have it, too: end it there."
       return MigrateAftermath(
-        .nothing, "The machine is at \(from), standing still as before. \(rest)")
+        .nothing, "The machine is at \(from), standing still as before. \(other)")
     }
     // One that does not answer may have begun to run: two of a machine are worse than none.
-    if destination == .silent {
+    if !isCertain {
       return MigrateAftermath(
         .nothing,
         "The machine stands still at \(from), since \(to) does not answer and might run it. If "
@@ -210,7 +280,8 @@ struct MigrateAftermath: Sendable, Equatable {
         .nothing,
         source == .gone
           ? "\(said) before \(to) had all of the machine: it runs nowhere."
-          : "\(said), and \(to) does not have the machine: look after \(from).")
+          : "\(said), and \(to) does not have all of the machine: look after \(from). Once it "
+            + "answers, the move may go on; 'migrate_cancel' there ends it.")
     }
   }
 }
