@@ -238,7 +238,8 @@ let package = Package(
       swiftSettings: testing),
     .testTarget(name: "SimulationTests", dependencies: ["Simulation"], swiftSettings: testing),
     .testTarget(
-      name: "EndpointsTests", dependencies: ["Endpoints", "CheckpointStore", "QMP", "JSON"],
+      name: "EndpointsTests",
+      dependencies: ["Endpoints", "CheckpointStore", "QMP", "JSON", "Transport"],
       swiftSettings: testing),
     .testTarget(
       name: "CommandLineTests", dependencies: ["godwit", "Endpoints", "Wire", "JSON"],

@@ -41,9 +41,10 @@ extension Operations {
     defer { remote?.close() }
     let destination = try await monitor(of: request, remote)
     defer { destination.close() }
+    let patience = Patience(interruption, note: observer.note)
+    let facts = try await facts(of: source, patience)
     let plan = try MigratePlan(
-      for: request, from: try await MigrateFacts(of: source),
-      to: try await MigrateFacts(of: destination))
+      for: request, from: facts, to: try await Self.facts(of: destination, patience))
     if plan.postcopy != nil { try await refuseUnservableBackend(request, destination) }
     for note in plan.notes { observer.note(note) }
     guard !interruption.isRequested else {
@@ -83,6 +84,17 @@ extension Operations {
       .refused,
       "\(there) \(path) on its host. Unless that is a tmpfs, its pages cannot be served while the "
         + "guest runs, and this QEMU ends when it finds out. \(advice), or say --force if it is.")
+  }
+
+  /// What an end is, however long it takes to say so; nothing was begun where it does not.
+  static func facts(of end: QMPClient, _ patience: Patience) async throws -> MigrateFacts {
+    do {
+      return try await patience.answer(from: end.address) { try await MigrateFacts(of: end) }
+    } catch let error as NoAnswer {
+      throw MoveError(
+        .cancelled,
+        "Cancelled before anything was begun: the endpoint at \(error.address) does not answer.")
+    }
   }
 
   /// One socket for both ends: its monitor, which serves one client, would not greet the second.

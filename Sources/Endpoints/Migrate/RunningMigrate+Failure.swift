@@ -12,22 +12,24 @@ extension RunningMigrate {
   /// Brings both ends to rest, sees that exactly one machine runs, and says where it is.
   /// - Returns: the failure in sentences, and whether a recovery can carry the move on.
   func explain(_ error: any Error) async -> (error: MoveError, isRecoverable: Bool) {
+    if let error = error as? NotBegun { return (await explainRefusal(error), false) }
     let wasCancelled = error is CancellationError
-    await endMigration()
+    // Who has not answered yet would only keep the person waiting once more.
+    if !(error is NoAnswer) { await endMigration() }
     let ends = await atRest()
     let aftermath = MigrateAftermath(
       source: ends.source, destination: ends.destination, ranBefore: plan.runsOnArrival,
       hasStopped: trace.hasStopped && !plan.pausesFirst,
-      addresses: (request.source, "\(request.destination)"))
+      addresses: (request.source, "\(request.destination)"), isCancelCertain: isCancelCertain)
     let reason = await reason(of: error, ends)
     var sentences = wasCancelled ? ["The move was cancelled."] : [reason]
     do {
       switch aftermath.action {
       case .nothing: break
-      case .resumeSource: try await source.resume()
-      case .resumeDestination: try await destination.resume()
-      case .stopDestination: try await destination.stop()
-      case .stopSource: try await source.stop()
+      case .resumeSource: try await source.execute("cont", timeout: Self.patience)
+      case .resumeDestination: try await destination.execute("cont", timeout: Self.patience)
+      case .stopDestination: try await destination.execute("stop", timeout: Self.patience)
+      case .stopSource: try await source.execute("stop", timeout: Self.patience)
       }
       sentences.append(aftermath.sentence)
     } catch {
@@ -35,10 +37,35 @@ extension RunningMigrate {
         "The machine stands still at \(request.source) and could not be resumed: \(error)")
     }
     if aftermath.isRecoverable { await keepMonitor() }
-    return (
-      MoveError(wasCancelled ? .cancelled : .failed, sentences.joined(separator: " ")),
-      aftermath.isRecoverable
-    )
+    let code: MoveError.Code = wasCancelled || error is NoAnswer ? .cancelled : .failed
+    return (MoveError(code, sentences.joined(separator: " ")), aftermath.isRecoverable)
+  }
+
+  /// Whether a source that says `cancelled` can have left no machine that runs at the destination:
+  /// one of Godwit's own says it of nothing else, and what Godwit stopped before its copy stands
+  /// still at the destination until it is told to run.
+  private var isCancelCertain: Bool {
+    source.version.isGodwit || (plan.pausesFirst && plan.postcopy == nil)
+  }
+
+  /// What follows from a move that its source was not told of, or refused: whatever the source does
+  /// or has done since is another's, and is left alone.
+  private func explainRefusal(_ error: NotBegun) async -> MoveError {
+    let ends = await atRest(countsSource: false)
+    let code: MoveError.Code = error.cause is NoAnswer ? .cancelled : .failed
+    let aftermath = MigrateAftermath(
+      notBegunAt: ends.source, destination: ends.destination, wasStopped: plan.pausesFirst,
+      ranBefore: plan.runsOnArrival, addresses: (request.source, "\(request.destination)"))
+    var sentences = [await reason(of: error.cause, ends), aftermath.sentence]
+    do {
+      if aftermath.action == .resumeSource {
+        try await source.execute("cont", timeout: Self.patience)
+      }
+    } catch {
+      sentences[1] =
+        "The machine stands still at \(request.source) and could not be resumed: \(error)"
+    }
+    return MoveError(code, sentences.joined(separator: " "))
   }
 
   /// Leaves a process behind that holds the destination's monitor: a machine that waits for a page
@@ -74,15 +101,20 @@ extension RunningMigrate {
     guard let status = await end(source).migration, !status.isTerminal, !status.isPostcopy else {
       return
     }
-    try? await source.migrateCancel()
+    _ = try? await source.execute("migrate_cancel", timeout: Self.patience)
   }
 
   /// Both ends once they have nothing more to do by themselves, or have had time enough.
-  private func atRest() async -> (source: MigrateEnd, destination: MigrateEnd) {
+  ///
+  /// A source that does not answer is not waited for, nor is one that does something of another's.
+  private func atRest(
+    countsSource: Bool = true
+  ) async -> (source: MigrateEnd, destination: MigrateEnd) {
     let limit = ContinuousClock.now + Self.rest
     while true {
       let ends = (source: await end(source), destination: await end(destination))
-      let rests = isAtRest(ends.source) && isAtRest(ends.destination)
+      let isSettled = ends.source == .silent || isAtRest(ends.destination)
+      let rests = isSettled && (!countsSource || isAtRest(ends.source))
       if rests || ContinuousClock.now > limit { return ends }
       try? await Task.sleep(for: .milliseconds(20))
     }

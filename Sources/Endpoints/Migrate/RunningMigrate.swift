@@ -33,6 +33,9 @@ struct RunningMigrate: Sendable {
   let trace: MigrationTrace
   let interruption: MoveInterruption
 
+  /// How endpoints are waited for.
+  private var patience: Patience { Patience(interruption, note: observer.note) }
+
   /// Runs the move to its end.
   ///
   /// Not to be cancelled: an ``interruption`` is acted on in the one way that leaves a machine.
@@ -40,8 +43,13 @@ struct RunningMigrate: Sendable {
     let start = ContinuousClock.now
     trace.follow(source, as: .source)
     trace.follow(destination, as: .destination)
-    let here = try await MigrationSettings.read(from: source)
-    let there = try await MigrationSettings.read(from: destination)
+    let here = try await patience.answer(from: source.address) { [source] in
+      try await MigrationSettings.read(from: source)
+    }
+    let there = try await patience.answer(from: destination.address) { [destination] in
+      try await MigrationSettings.read(from: destination)
+    }
+    try await refuseSecondMove()
     let info = try await MoveSettings.whileApplied(
       there, in: destination, note: observer.note,
       capabilities: { _ in plan.destinationCapabilities },
@@ -65,6 +73,19 @@ struct RunningMigrate: Sendable {
     return result(info, seconds: (ContinuousClock.now - start).inSeconds)
   }
 
+  /// Another's move may have begun since the source was asked what it is: nothing of that is to be
+  /// touched, its settings least of all.
+  private func refuseSecondMove() async throws {
+    let status = try await patience.answer(from: source.address) { [source] in
+      try await source.migration().status
+    }
+    guard !status.isTerminal else { return }
+    throw MoveError(
+      .wrongState,
+      "Another move of the machine at \(request.source) has just begun ('\(status.word)'): wait "
+        + "for its end, or cancel it.")
+  }
+
   private func move() async throws -> MigrationInfo {
     try await begin()
     let info = try await watch(switchesOver: plan.postcopy == .firstPass)
@@ -73,13 +94,41 @@ struct RunningMigrate: Sendable {
   }
 
   private func begin() async throws {
+    let address: String
+    do {
+      address = try await patience.answer(from: destination.address) { try await prepare() }
+      // As late as can be: the machine stands still from here on.
+      if plan.pausesFirst { try await ask { try await $0.stop() } }
+    } catch {
+      throw NotBegun(cause: error)
+    }
+    do {
+      try await ask { try await $0.migrate(to: address) }
+    } catch let error as QMPError {
+      guard case .refused = error else { throw error }
+      // As long as the source holds its end, the destination waits at the other one.
+      _ = try? await source.execute(
+        "closefd", ["fdname": .string(DescriptorHandover.name)], timeout: .seconds(2))
+      throw NotBegun(cause: error)
+    }
+    if plan.postcopy == .now { try await ask { try await $0.migrateStartPostcopy() } }
+  }
+
+  /// Has the source do or say something, however long that takes.
+  func ask<Value: Sendable>(
+    mindsInterruption minds: Bool = true,
+    _ body: @escaping @Sendable (QMPClient) async throws -> Value
+  ) async throws -> Value {
+    try await patience.answer(from: source.address, mindsInterruption: minds) { [source] in
+      try await body(source)
+    }
+  }
+
+  /// All that comes before the source is told where to.
+  private func prepare() async throws -> String {
     // A postcopy runs whatever arrives, what stood still too; but for an order not to.
     if plan.postcopy != nil && !plan.runsOnArrival { try await destination.stop() }
-    let address = try await makeReady()
-    // As late as can be: the machine stands still from here on.
-    if plan.pausesFirst { try await source.stop() }
-    try await source.migrate(to: address)
-    if plan.postcopy == .now { try await source.migrateStartPostcopy() }
+    return try await makeReady()
   }
 
   /// Has the destination wait for the machine, and says where the source is to send it.
@@ -121,7 +170,7 @@ struct RunningMigrate: Sendable {
     var mustSwitch = switchesOver
     var isHeard = false
     while true {
-      let info = try await source.migration()
+      let info = try await ask(mindsInterruption: !isHeard) { try await $0.migration() }
       let reading = meter.read(info, at: trace.seconds)
       trace.add(reading.sample)
       observer.progress(reading.progress)
@@ -136,7 +185,7 @@ struct RunningMigrate: Sendable {
       case .failed, .postcopyPaused: throw MigrateFailure(status: info.status, info: info)
       case .active where mustSwitch && (info.ram?.dirtySyncCount ?? 0) >= 2:
         mustSwitch = false
-        try await source.migrateStartPostcopy()
+        try await ask(mindsInterruption: !isHeard) { try await $0.migrateStartPostcopy() }
       default: break
       }
       try await Task.sleep(for: Self.interval(info.status, isPaused: plan.pausesFirst))
@@ -149,7 +198,7 @@ struct RunningMigrate: Sendable {
   }
 
   private func meter() async throws -> MigrateMeter {
-    let parameters = try await source.migrationParameters()
+    let parameters = try await ask { try await $0.migrationParameters() }
     let limit = parameters.first { $0.name == "downtime-limit" }?.value.double
     let isLive = plan.runsOnArrival && !plan.pausesFirst && plan.postcopy == nil
     return MigrateMeter(
@@ -166,7 +215,7 @@ struct RunningMigrate: Sendable {
           + "finish without it.")
     }
     guard !status.isTerminal else { return }
-    try await source.migrateCancel()
+    try await ask { try await $0.migrateCancel() }
   }
 
   /// Waits until the destination, too, is done, and sees the machine run if it ran before.
@@ -174,7 +223,9 @@ struct RunningMigrate: Sendable {
     try await waitForDestination()
     guard plan.runsOnArrival else { return }
     // Stopped for its copy, or told by -S not to run: it ran before, so it runs now.
-    if try await !destination.runState().isRunning { try await destination.resume() }
+    try await patience.answer(from: destination.address) { [destination] in
+      if try await !destination.runState().isRunning { try await destination.resume() }
+    }
     // The event may be a moment behind the state.
     let end = ContinuousClock.now + .seconds(5)
     while !trace.hasResumed, ContinuousClock.now < end {
@@ -186,7 +237,9 @@ struct RunningMigrate: Sendable {
   func waitForDestination() async throws {
     let end = ContinuousClock.now + .seconds(30)
     while true {
-      let info = try await destination.migration()
+      let info = try await patience.answer(from: destination.address) { [destination] in
+        try await destination.migration()
+      }
       switch info.status {
       case .completed: return
       case .failed: throw MigrateFailure(status: .failed, info: info)
