@@ -158,6 +158,12 @@ extension RunningMigrate {
     if ends.destination == .silent, let remote, let words = await remote.breakage() {
       return words
     }
+    // What the source advises then, a recovery, needs a destination.
+    if ends.destination == .gone, let failure = error as? MigrateFailure,
+      failure.status == .postcopyPaused
+    {
+      return "The destination ended before it had all of the machine's memory."
+    }
     guard ends.destination.migration == .failed,
       let info = try? await destination.execute("query-migrate", timeout: Self.patience),
       let words = MigrationInfo(info).errorDescription
