@@ -45,7 +45,15 @@ extension Operations {
     let facts = try await facts(of: source, patience)
     let plan = try MigratePlan(
       for: request, from: facts, to: try await Self.facts(of: destination, patience))
-    if plan.postcopy != nil { try await refuseUnservableBackend(request, destination) }
+    // Where the source finds another file by that name, only it can tell.
+    if facts.sharesFiles {
+      try ExclusionCheck.check(request.excludedPages, for: facts.machine.blocks)
+    }
+    if plan.postcopy != nil {
+      try await patience.answer(from: destination.address) {
+        try await refuseUnservableBackend(request, destination)
+      }
+    }
     for note in plan.notes { observer.note(note) }
     guard !interruption.isRequested else {
       throw MoveError(.cancelled, "Cancelled before anything was begun.")
