@@ -13,7 +13,7 @@ extension Operations {
     BrokenMove.forgetEnded()
     let source = try await QMPClient.connect(to: request.source)
     defer { source.close() }
-    try await checkBroken(source)
+    try await checkBroken(source, Patience(interruption, note: observer.note))
     let remote = try await RemoteEndpoint.reach(
       request, besideMonitor: RemoteSocket.recovering, observer, interruption)
     defer { remote?.close() }
@@ -26,9 +26,24 @@ extension Operations {
       interruption: interruption)
     trace.follow(source, as: .source)
     trace.follow(destination, as: .destination)
-    let info = try await carryOn(running)
+    let info = try await keepingMonitor(of: running) { try await carryOn(running) }
     await BrokenMove.putBack(source: source, destination: destination, observer)
     return running.result(info, seconds: (ContinuousClock.now - start).inSeconds, isRecovery: true)
+  }
+
+  /// Leaves a keeper behind again where the recovery fails before the source was asked: the one
+  /// that there was has handed the monitor over and is gone.
+  private static func keepingMonitor(
+    of running: RunningMigrate, _ body: () async throws -> MigrationInfo
+  ) async throws -> MigrationInfo {
+    do {
+      return try await body()
+    } catch let error as Explained {
+      throw error.error
+    } catch {
+      await running.keepMonitorOfWaiting()
+      throw error
+    }
   }
 
   /// Makes a new link and has the source go on over it, to the end.
@@ -63,10 +78,19 @@ extension Operations {
   }
 
   /// The source must know that its link broke; one that has not noticed is told.
-  private static func checkBroken(_ source: QMPClient) async throws {
+  private static func checkBroken(_ source: QMPClient, _ patience: Patience) async throws {
     let limit = ContinuousClock.now + .seconds(5)
     while true {
-      let status = try await source.migration().status
+      let (status, runs) = try await patience.answer(from: source.address) {
+        (try await source.migration().status, try await source.runState().isRunning)
+      }
+      // Who runs is where the machine went to; told to pause, it would lose its source.
+      if status.isPostcopy, runs {
+        throw MoveError(
+          .wrongState,
+          "The machine at \(source.address) runs: it is the end that waits for pages, not the one "
+            + "that has them. Give it as --to, and the other one as --from.")
+      }
       switch status {
       case .postcopyPaused: return
       case .postcopyActive, .postcopyRecover, .postcopyRecoverSetup:
@@ -134,12 +158,17 @@ extension RunningMigrate {
   /// Has the source go on over a new link, to the end.
   func carryOn(over address: String) async throws -> MigrationInfo {
     do {
-      try await source.migrate(to: address, resumes: true)
+      try await ask { try await $0.migrate(to: address, resumes: true) }
       let info = try await watch(switchesOver: false)
       try await waitForDestination()
       return info
     } catch {
-      throw await explain(error).error
+      throw Explained(error: await explain(error).error)
     }
   }
+}
+
+/// A failure after which both ends were asked, and the monitor kept where that is needed.
+struct Explained: Error {
+  let error: MoveError
 }

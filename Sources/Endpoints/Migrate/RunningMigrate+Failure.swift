@@ -96,6 +96,12 @@ extension RunningMigrate {
     }
   }
 
+  /// The same for a destination whose machine waits, or which does not answer.
+  func keepMonitorOfWaiting() async {
+    let there = await end(destination)
+    if there == .silent || there.migration?.isPostcopy == true { await keepMonitor() }
+  }
+
   /// Ends what the source still has under way, unless the machine runs at the destination.
   private func endMigration() async {
     guard let status = await end(source).migration, !status.isTerminal, !status.isPostcopy else {
