@@ -64,6 +64,19 @@ import Wire
     #expect(source.next(at: .milliseconds(1010)) == .pause)
   }
 
+  @Test func `a destination that fails while its misses are awaited ends the move`() throws {
+    var source = copying(LiveSettings(downtimeLimit: .zero))
+    source.sent(100 << 20, in: .seconds(1), remaining: 0)
+    _ = source.next(at: .seconds(1))
+    source.synced(0, remaining: 0, at: .seconds(1))
+    #expect(source.next(at: .seconds(1)) == .pause)
+    try source.receive(.shut(status: 1))
+    let stopsNow = source.settledMisses(remaining: 0)
+    #expect(!stopsNow)
+    #expect(source.next(at: .seconds(1)) == .finish)
+    #expect(source.destinationRunState == .notStarted)
+  }
+
   @Test func `all of the limit is used once rounds no longer get smaller`() {
     var source = copying()
     source.sent(100 << 20, in: .seconds(1), remaining: 0)
