@@ -38,6 +38,9 @@ import Testing
     return .returned(.object(members))
   }
 
+  /// For who answers: other tests may hold the processors meanwhile.
+  private static let busyHost = Duration.seconds(300)
+
   /// A destination that waits, and goes on waiting.
   private static func waiting() throws -> ScriptedEndpoint {
     try ScriptedEndpoint { $0 == "query-status" ? state("inmigrate") : common($0) }
@@ -45,7 +48,8 @@ import Testing
 
   private static func move(
     from source: ScriptedEndpoint, to destination: ScriptedEndpoint,
-    _ interruption: MoveInterruption = MoveInterruption(), isPaused: Bool = false
+    _ interruption: MoveInterruption = MoveInterruption(), isPaused: Bool = false,
+    answerLimit: Duration = .seconds(2)
   ) async throws -> MoveError {
     let request = MigrateRequest(
       source: source.path, destination: .local(destination.path), isPaused: isPaused)
@@ -55,7 +59,7 @@ import Testing
       plan: try MigratePlan(
         for: request, from: MigratePlanTests.source, to: MigratePlanTests.destination),
       request: request, observer: MoveObserver(), trace: MigrationTrace(),
-      interruption: interruption)
+      interruption: interruption, answerLimit: answerLimit)
     return try await #require(throws: MoveError.self) { _ = try await running.run() }
   }
 
@@ -72,7 +76,7 @@ import Testing
 
   // MARK: - Silence
 
-  @Test(.timeLimit(.minutes(1)))
+  @Test(.timeLimit(.minutes(10)))
   func `Ctrl-C ends the wait for a source that has stopped answering`() async throws {
     let isSent = Flag()
     let source = try ScriptedEndpoint { command in
@@ -89,7 +93,7 @@ import Testing
     #expect(!error.description.contains("was cancelled."), "\(error)")
   }
 
-  @Test(.timeLimit(.minutes(1)))
+  @Test(.timeLimit(.minutes(10)))
   func `an end that never says what it is is waited for until Ctrl-C`() async throws {
     let source = try ScriptedEndpoint { _ in .silence }
     let destination = try Self.waiting()
@@ -125,7 +129,7 @@ import Testing
 
   // MARK: - Moves of others
 
-  @Test(.timeLimit(.minutes(1)), arguments: [false, true])
+  @Test(.timeLimit(.minutes(10)), arguments: [false, true])
   func `a move that is refused leaves another's alone`(isPaused: Bool) async throws {
     let isRefused = Flag()
     let isStopped = Flag()
@@ -144,14 +148,15 @@ import Testing
       default: return Self.common(command)
       }
     }
-    let error = try await Self.move(from: source, to: try Self.waiting(), isPaused: isPaused)
+    let error = try await Self.move(
+      from: source, to: try Self.waiting(), isPaused: isPaused, answerLimit: Self.busyHost)
     #expect(!source.commands.contains("migrate_cancel"))
     #expect(error.description.contains("in progress. Another move"), "\(error)")
     #expect(!isStopped.isSet, "what was stopped for the move stands still")
     #expect(source.commands.contains("cont") == isPaused)
   }
 
-  @Test(.timeLimit(.minutes(1)))
+  @Test(.timeLimit(.minutes(10)))
   func `a source that has begun another move keeps its settings`() async throws {
     let source = try ScriptedEndpoint { command in
       command == "query-migrate" ? Self.migration("active") : Self.common(command)
@@ -179,7 +184,7 @@ import Testing
     }
   }
 
-  @Test(.timeLimit(.minutes(1)))
+  @Test(.timeLimit(.minutes(10)))
   func `no recovery is advised once the destination has ended`() async throws {
     let isWaiting = Flag()
     let destination = try ScriptedEndpoint { command in
@@ -187,12 +192,13 @@ import Testing
       let hasEnded = isWaiting.isSet && command != "migrate-incoming"
       return hasEnded ? .end : Self.common(command)
     }
-    let error = try await Self.move(from: try Self.broken(), to: destination)
+    let error = try await Self.move(
+      from: try Self.broken(), to: destination, answerLimit: Self.busyHost)
     #expect(error.description.contains("nothing runs now"), "\(error)")
     #expect(!error.description.contains("recovery"), "\(error)")
   }
 
-  @Test(.timeLimit(.minutes(1)))
+  @Test(.timeLimit(.minutes(10)))
   func `a recovery that fails before it begins leaves a keeper behind again`() async throws {
     let source = try ScriptedEndpoint { command in
       switch command {
@@ -220,7 +226,7 @@ import Testing
     #expect(FileManager.default.fileExists(atPath: place))
   }
 
-  @Test(.timeLimit(.minutes(1)))
+  @Test(.timeLimit(.minutes(10)))
   func `a recovery with its ends swapped says so and touches neither`() async throws {
     let arrived = try ScriptedEndpoint { command in
       switch command {

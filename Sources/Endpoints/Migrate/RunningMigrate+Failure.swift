@@ -5,8 +5,7 @@ import JSON
 import QMP
 
 extension RunningMigrate {
-  /// How long an end may take to answer, and to come to rest.
-  private static let patience = Duration.seconds(2)
+  /// How long the ends may take to come to rest.
   private static let rest = Duration.seconds(10)
 
   /// Brings both ends to rest, sees that exactly one machine runs, and says where it is.
@@ -26,10 +25,10 @@ extension RunningMigrate {
     do {
       switch aftermath.action {
       case .nothing: break
-      case .resumeSource: try await source.execute("cont", timeout: Self.patience)
-      case .resumeDestination: try await destination.execute("cont", timeout: Self.patience)
-      case .stopDestination: try await destination.execute("stop", timeout: Self.patience)
-      case .stopSource: try await source.execute("stop", timeout: Self.patience)
+      case .resumeSource: try await source.execute("cont", timeout: answerLimit)
+      case .resumeDestination: try await destination.execute("cont", timeout: answerLimit)
+      case .stopDestination: try await destination.execute("stop", timeout: answerLimit)
+      case .stopSource: try await source.execute("stop", timeout: answerLimit)
       }
       sentences.append(aftermath.sentence)
     } catch {
@@ -59,7 +58,7 @@ extension RunningMigrate {
     var sentences = [await reason(of: error.cause, ends), aftermath.sentence]
     do {
       if aftermath.action == .resumeSource {
-        try await source.execute("cont", timeout: Self.patience)
+        try await source.execute("cont", timeout: answerLimit)
       }
     } catch {
       sentences[1] =
@@ -107,7 +106,7 @@ extension RunningMigrate {
     guard let status = await end(source).migration, !status.isTerminal, !status.isPostcopy else {
       return
     }
-    _ = try? await source.execute("migrate_cancel", timeout: Self.patience)
+    _ = try? await source.execute("migrate_cancel", timeout: answerLimit)
   }
 
   /// Both ends once they have nothing more to do by themselves, or have had time enough.
@@ -137,8 +136,8 @@ extension RunningMigrate {
   private func end(_ client: QMPClient) async -> MigrateEnd {
     do {
       let info = MigrationInfo(
-        try await client.execute("query-migrate", timeout: Self.patience))
-      let reply = try await client.execute("query-status", timeout: Self.patience)
+        try await client.execute("query-migrate", timeout: answerLimit))
+      let reply = try await client.execute("query-status", timeout: answerLimit)
       return .answers(
         RunState(
           isRunning: reply["running"]?.bool ?? false, status: reply["status"]?.string ?? ""),
@@ -171,7 +170,7 @@ extension RunningMigrate {
       return "The destination ended before it had all of the machine's memory."
     }
     guard ends.destination.migration == .failed,
-      let info = try? await destination.execute("query-migrate", timeout: Self.patience),
+      let info = try? await destination.execute("query-migrate", timeout: answerLimit),
       let words = MigrationInfo(info).errorDescription
     else { return "\(error)" }
     return "The destination could not take the machine: \(MigrateFailure.withoutStop(words))."

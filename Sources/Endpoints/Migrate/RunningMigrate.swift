@@ -32,6 +32,8 @@ struct RunningMigrate: Sendable {
   let observer: MoveObserver
   let trace: MigrationTrace
   let interruption: MoveInterruption
+  /// How long an end may take to answer once the move has failed.
+  var answerLimit = Duration.seconds(2)
 
   /// How endpoints are waited for.
   private var patience: Patience { Patience(interruption, note: observer.note) }
