@@ -6,9 +6,11 @@ import Testing
 
 @testable import Endpoints
 
-@Suite struct PendingRestoresTests {
+@Suite final class PendingRestoresTests {
   let folder = FileManager.default.temporaryDirectory
     .appendingPathComponent("godwit-pending-\(UUID().uuidString)").path
+
+  deinit { try? FileManager.default.removeItem(atPath: folder) }
 
   func restore(_ process: ProcessIdentity) -> PendingRestore {
     PendingRestore(

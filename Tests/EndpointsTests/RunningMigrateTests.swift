@@ -79,13 +79,16 @@ import Testing
   @Test(.timeLimit(.minutes(10)))
   func `Ctrl-C ends the wait for a source that has stopped answering`() async throws {
     let isSent = Flag()
+    let interruption = MoveInterruption()
     let source = try ScriptedEndpoint { command in
       if command == "migrate" { isSent.set(true) }
-      if isSent.isSet, command != "migrate" { return .silence }
-      return command == "query-status" ? Self.state("running") : Self.common(command)
+      guard isSent.isSet, command != "migrate" else {
+        return command == "query-status" ? Self.state("running") : Self.common(command)
+      }
+      // Only now: what others answer takes its time on a busy host.
+      interruption.request()
+      return .silence
     }
-    let interruption = MoveInterruption()
-    interruption.request()
     let error = try await Self.move(from: source, to: try Self.waiting(), interruption)
     #expect(error.code == .cancelled)
     #expect(error.description.contains("at \(source.path) did not answer"), "\(error)")
