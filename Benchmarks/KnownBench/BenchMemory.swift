@@ -70,6 +70,8 @@ final class BenchMemory: @unchecked Sendable {
 final class BenchSource: LiveSourceEndpoint {
   private let memory: BenchMemory
   private let next = Atomic<Int>(0)
+  /// What has to go once more: a prefix may be another page's, too.
+  private let again = Mutex<[RAMPageRun]>([])
 
   init(_ memory: BenchMemory) { self.memory = memory }
 
@@ -87,13 +89,14 @@ final class BenchSource: LiveSourceEndpoint {
   func sync() throws -> UInt64 { 0 }
   var remainingByteCount: UInt64 {
     UInt64(memory.byteCount - next.load(ordering: .relaxed))
+      + again.withLock { $0.reduce(0) { $0 + $1.byteCount } }
   }
   var excludedByteCount: UInt64 { 0 }
   func excludedRuns() -> [RAMPageRun] { [] }
 
   func nextRun(limit: Int) throws -> RAMPageRun? {
     let start = next.load(ordering: .relaxed)
-    guard start < memory.byteCount else { return nil }
+    guard start < memory.byteCount else { return again.withLock { $0.popLast() } }
     let count = min(limit, memory.byteCount - start)
     next.store(start + count, ordering: .relaxed)
     return RAMPageRun(
@@ -111,7 +114,7 @@ final class BenchSource: LiveSourceEndpoint {
     return offset == BenchMemory.pageByteCount ? .zero : unsafe .data(content)
   }
 
-  func putBack(_ run: RAMPageRun) {}
+  func putBack(_ run: RAMPageRun) { again.withLock { $0.append(run) } }
   func throttle(_ throttle: Throttle?) {}
   func pause() throws {}
   func takeDeviceState() throws -> DeviceState { BenchMemory.devices }

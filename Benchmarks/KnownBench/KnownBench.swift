@@ -105,7 +105,13 @@ enum KnownBench {
         failure.withLock { $0 = error }
       }
     }
-    try sender.run()
+    do {
+      try sender.run()
+    } catch {
+      // The destination knows better why it failed.
+      thread.join()
+      throw failure.withLock { $0 } ?? error
+    }
     thread.join()
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     let worked = processorSeconds() - used
